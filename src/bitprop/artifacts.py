@@ -1,0 +1,150 @@
+"""Deterministic files: canonical JSON, content hashes, atomic writes, and the evidence they claim.
+
+Same content, same bytes: keys are sorted, floats print as Python's shortest round-trip form, lines end in a
+newline, and nothing records a clock, a host or a path of this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bitprop.errors import ArtifactError
+
+__all__ = [
+    "EVIDENCE_LOCAL_PARITY",
+    "canonical_json",
+    "evidence",
+    "read_json",
+    "sha256_bytes",
+    "sha256_file",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
+EVIDENCE_LOCAL_PARITY = "local_simulation_and_executable_hdl_parity"
+"""Evidence class of everything simulated here: software and executable HDL agree; nothing was measured on a chip."""
+
+
+def evidence() -> dict[str, Any]:
+    """The fields every artefact carries: what kind of evidence it is, and that no hardware was measured."""
+    return {"evidence_boundary": EVIDENCE_LOCAL_PARITY, "hardware_measurement_claimed": False}
+
+
+def _reject_non_finite(value: Any, where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArtifactError(f"expected finite numbers in an artefact, got {value!r} at {where}; fix the producer")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _reject_non_finite(item, f"{where}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _reject_non_finite(item, f"{where}[{index}]")
+
+
+def _render(value: Any, indent: int) -> str:
+    """Render with two-space indentation; a list of scalars stays on one line so that matrices read as rows."""
+    pad = " " * indent
+    if isinstance(value, Mapping):
+        if not value:
+            return "{}"
+        rows = (
+            f"{pad}  {json.dumps(str(key), ensure_ascii=False)}: {_render(value[key], indent + 2)}"
+            for key in sorted(value, key=str)
+        )
+        return "{\n" + ",\n".join(rows) + f"\n{pad}}}"
+    if isinstance(value, list | tuple):
+        if any(isinstance(item, Mapping | list | tuple) for item in value):
+            rows = (f"{pad}  {_render(item, indent + 2)}" for item in value)
+            return "[\n" + ",\n".join(rows) + f"\n{pad}]"
+        return json.dumps(list(value), ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def canonical_json(value: Mapping[str, Any]) -> str:
+    """Render ``value`` as deterministic, readable JSON text.
+
+    Raises:
+        ArtifactError: a NaN or an infinity is inside; the message names where.
+    """
+    _reject_non_finite(value, "$")
+    return _render(value, 0) + "\n"
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write ``content`` so that a reader sees the old file or the whole new one, never a part.
+
+    Raises:
+        ArtifactError: the folder cannot be made or written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ArtifactError(f"cannot write {target}: {error.strerror}; choose a folder you may write to") from error
+    return target
+
+
+def write_text(path: str | os.PathLike[str], content: str) -> Path:
+    """UTF-8 form of :func:`write_bytes`."""
+    return write_bytes(path, content.encode("utf-8"))
+
+
+def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> Path:
+    """Write :func:`canonical_json` of ``value`` atomically."""
+    return write_text(path, canonical_json(value))
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read one JSON object.
+
+    Raises:
+        ArtifactError: missing, unreadable, not JSON, or not an object.
+    """
+    target = Path(path)
+    try:
+        value = json.loads(target.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"expected a JSON file at {target}, found none; write it again") from None
+    except OSError as error:
+        raise ArtifactError(f"cannot read {target}: {error.strerror}") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ArtifactError(f"expected JSON in {target}, got something else ({error}); write it again") from error
+    if not isinstance(value, dict):
+        raise ArtifactError(f"expected a JSON object in {target}, got {type(value).__name__}; write it again")
+    return value
+
+
+def sha256_bytes(content: bytes) -> str:
+    """The SHA-256 digest of ``content`` in lower-case hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 digest of a file's bytes.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    try:
+        return sha256_bytes(Path(path).read_bytes())
+    except OSError as error:
+        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
