@@ -1,0 +1,74 @@
+# `make` alone lists the targets. Every target works from any folder (make -C DIR, make -f DIR/Makefile), sets up
+# what it needs first, and calls programs of .venv as `python -m`.
+
+# The folder of this file, spaces and all: MAKEFILE_LIST is "FILE" or " FILE" here. It travels in the environment, so that
+# no shell reads it as code.
+override quote := '
+override this := $(subst |^,,$(subst |^ ,|^,|^$(MAKEFILE_LIST)))
+export BITPROP_ROOT := $(shell CDPATH= cd -- "$$(dirname -- '$(subst $(quote),'\'',$(this))')" && pwd)
+
+# bash: pipefail, and the same shell as tools/setup.sh
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test setup lint format types unit docs bench clean distclean
+
+PYTHON ?=
+WORKERS ?= 2
+ARGS ?=
+BITPROP_REQUIRE_TOOLS ?= 1
+export PYTHON BITPROP_REQUIRE_TOOLS
+
+in := cd -- "$$BITPROP_ROOT" &&
+python := .venv/bin/python
+again := $(MAKE) -f "$$BITPROP_ROOT/Makefile"
+
+help: ## list the targets
+	@$(in) awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "  PYTHON=/path/to/python3 chooses the Python of a new .venv; bash tools/setup.sh --help says more."
+
+demo: setup ## set up, then run the main job end to end; results in demo/
+	@$(in) $(python) -m bitprop demo $(ARGS)
+
+test: setup ## set up, then run every check: lint, types, docs, unit
+	@failed=; for step in lint types docs unit; do \
+	    echo "== make $$step"; \
+	    $(again) $$step || failed="$$failed $$step"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
+
+setup: ## system packages, .venv and dependencies; does nothing when they are up to date
+	@$(in) bash tools/setup.sh
+
+lint: setup ## ruff's rules and format, and the text rules of tools/check_text.py
+	@$(in) $(python) -m ruff check .
+	@$(in) $(python) -m ruff format --check .
+	@$(in) $(python) tools/check_text.py
+
+format: setup ## rewrite the Python files in ruff's format
+	@$(in) $(python) -m ruff check --fix .
+	@$(in) $(python) -m ruff format .
+
+types: setup ## mypy --strict
+	@$(in) $(python) -m mypy --strict
+
+unit: setup ## pytest with branch coverage; ARGS="-k word" narrows it, WORKERS=n sets the processes
+	@$(in) OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --cov --cov-branch --cov-report=term-missing:skip-covered $(ARGS)
+
+docs: setup ## the HTML documentation, warnings are errors; docs/_build/html/index.html
+	@$(in) $(python) -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: setup ## the benchmarks
+	@$(in) $(python) benchmarks/run.py $(ARGS)
+
+clean: ## remove what the other targets made, except .venv
+	@$(in) rm -rf build dist demo docs/_build docs/api .coverage .coverage.* coverage.xml \
+	    .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@$(in) find src tests tools docs benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## clean, and remove .venv
+	@$(in) rm -rf .venv

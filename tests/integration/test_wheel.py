@@ -1,0 +1,57 @@
+"""The wheel holds every file of the package: Verilog, kernels and templates too."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "src" / "bitprop"
+
+
+def package_files() -> set[str]:
+    """Every file below src/bitprop, as the wheel would name it."""
+    files = (path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in {".pyc", ".so"})
+    return {path.relative_to(PACKAGE.parent).as_posix() for path in files}
+
+
+@pytest.fixture(scope="module")
+def wheel_and_sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str]]:
+    if importlib.util.find_spec("scikit_build_core") is None:
+        pytest.skip("the build backend, scikit-build-core, is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ["--no-build-isolation", "--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
+    before = package_files()
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(folder), str(ROOT)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, result.stderr
+    (wheel,) = folder.glob("bitprop-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        # a file that came or went meanwhile (somebody works in the tree) is not the wheel's fault
+        return set(archive.namelist()), before & package_files()
+
+
+def test_every_file_of_the_package_is_in_the_wheel(wheel_and_sources: tuple[set[str], set[str]]) -> None:
+    contents, sources = wheel_and_sources
+    assert sources - contents == set()
+
+
+@pytest.mark.parametrize("name", ["bitprop/py.typed", "bitprop/ops/lfsr.py", "bitprop/ops/lfsr.v"])
+def test_the_wheel_holds(name: str, wheel_and_sources: tuple[set[str], set[str]]) -> None:
+    assert name in wheel_and_sources[0]
+
+
+def test_the_wheel_holds_nothing_else(wheel_and_sources: tuple[set[str], set[str]]) -> None:
+    contents, _ = wheel_and_sources
+    strays = {name for name in contents if not name.startswith(("bitprop/", "bitprop-"))}
+    assert strays == set()
+    assert not any("__pycache__" in name for name in contents)
+
+
+def test_the_licence_is_in_the_wheel(wheel_and_sources: tuple[set[str], set[str]]) -> None:
+    assert any(name.endswith("LICENSE") for name in wheel_and_sources[0])
