@@ -2,7 +2,43 @@
 
 from __future__ import annotations
 
-from bitprop.ops import lfsr
-from bitprop.ops._spec import OPS, SOURCES, AbstractSource, OpSpec, make_source, verilog_path
+from bitprop.ops import (
+    accumulate,
+    argmax,
+    bernoulli,
+    compare,
+    correlate,
+    count,
+    counter,
+    encode,
+    halton,
+    lfsr,
+    multiply,
+    requantise,
+    sobol,
+)
+from bitprop.ops._spec import OPS, SOURCES, AbstractSource, OpSpec, Parameter, Port, make_source, verilog_path
 
-__all__ = ["OPS", "SOURCES", "AbstractSource", "OpSpec", "lfsr", "make_source", "verilog_path"]
+__all__ = [
+    "OPS",
+    "SOURCES",
+    "AbstractSource",
+    "OpSpec",
+    "Parameter",
+    "Port",
+    "accumulate",
+    "argmax",
+    "bernoulli",
+    "compare",
+    "correlate",
+    "count",
+    "counter",
+    "encode",
+    "halton",
+    "lfsr",
+    "make_source",
+    "multiply",
+    "requantise",
+    "sobol",
+    "verilog_path",
+]

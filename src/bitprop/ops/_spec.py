@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import ast
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from bitprop._checks import check_integer
 from bitprop._registry import Registry
-from bitprop.errors import RangeError
+from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import MAX_PRECISION_BITS, MIN_PRECISION_BITS, IntArray
 
-__all__ = ["OPS", "SOURCES", "AbstractSource", "OpSpec", "Parameter", "Port", "make_source", "verilog_path"]
+__all__ = [
+    "ENCODING_CODES",
+    "MAX_ACCUMULATOR_BITS",
+    "MAX_INPUTS",
+    "OPS",
+    "SOURCES",
+    "AbstractSource",
+    "OpSpec",
+    "Parameter",
+    "Port",
+    "make_source",
+    "verilog_path",
+]
+
+ENCODING_CODES: dict[str, int] = {"unipolar": 0, "bipolar": 1, "sign_magnitude": 2}
+"""The Verilog parameter ENCODING of each encoding."""
+
+MAX_INPUTS = 2**16
+"""Most inputs of a layer."""
+
+MAX_ACCUMULATOR_BITS = 48
+"""Widest accumulator: 2**16 inputs over 2**24 cycles and as large a bias fit in 42 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +50,59 @@ class Parameter:
     high: int
 
 
+def _evaluate(node: ast.expr, parameters: Mapping[str, int]) -> int:
+    """The value of a width expression: integers, parameter names, ``+ - *``, ``>``, ``?:`` and ``$clog2``."""
+    match node:
+        case ast.Constant(value=int() as value):
+            return value
+        case ast.Name(id=name) if name in parameters:
+            return parameters[name]
+        case ast.BinOp(left=left, op=operator, right=right):
+            a, b = _evaluate(left, parameters), _evaluate(right, parameters)
+            if isinstance(operator, ast.Add):
+                return a + b
+            if isinstance(operator, ast.Sub):
+                return a - b
+            if isinstance(operator, ast.Mult):
+                return a * b
+        case ast.Compare(left=left, ops=[ast.Gt()], comparators=[right]):
+            return int(_evaluate(left, parameters) > _evaluate(right, parameters))
+        case ast.IfExp(test=test, body=body, orelse=orelse):
+            return _evaluate(body if _evaluate(test, parameters) else orelse, parameters)
+        case ast.Call(func=ast.Name(id="clog2"), args=[argument]):
+            return (_evaluate(argument, parameters) - 1).bit_length()
+        case _:
+            pass
+    raise RangeError(
+        f"expected a width of integers, + - *, >, ?:, $clog2 and {sorted(parameters)}, got {ast.unparse(node)!r}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A Verilog port; ``width`` is written in terms of the parameters, as in the source text."""
+    """A Verilog port; ``width`` is its number of bits, written in terms of the parameters as Verilog does."""
 
     name: str
     direction: str
     width: str
     signed: bool = False
+
+    def bits(self, parameters: Mapping[str, int]) -> int:
+        """The width in bits for given parameter values.
+
+        Raises:
+            RangeError: the width names a parameter that is not given.
+
+        Example:
+            >>> Port("index", "output", "$clog2(INPUTS + 1) + 1").bits({"INPUTS": 10})
+            5
+        """
+        text = self.width.replace("$clog2", "clog2")
+        if "?" in text:
+            condition, _, branches = text.partition("?")
+            then, _, otherwise = branches.partition(":")
+            text = f"({then}) if ({condition}) else ({otherwise})"
+        return _evaluate(ast.parse(text, mode="eval").body, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +139,11 @@ def verilog_path(key: str) -> Path:
 
     Raises:
         RegistryError: unknown key.
-        RangeError: the operation has no hardware.
+        NotExportableError: the operation has no hardware.
     """
     spec = OPS[key]
     if spec.module is None:
-        raise RangeError(f"expected an operation with hardware, {key!r} is software only; choose another")
+        raise NotExportableError(f"expected an operation with hardware, {key!r} is software only; choose another")
     return Path(__file__).with_name(f"{spec.key}.v")
 
 
@@ -87,7 +156,7 @@ class AbstractSource(ABC):
 
     Attributes:
         width: bits per number, 3 .. 16 (LFSR: also 32).
-        seed: what it means is each source's own; the range is checked.
+        seed: ``0 .. 2**width - 1``; each source says what it means, and some narrow or widen the range.
     """
 
     width: int
@@ -96,8 +165,8 @@ class AbstractSource(ABC):
     kind: ClassVar[str]
     exportable: ClassVar[bool] = True
 
-    def _check_common(self, max_width: int = MAX_PRECISION_BITS) -> None:
-        check_integer("width", self.width, MIN_PRECISION_BITS, max_width)
+    def _check_common(self) -> None:
+        check_integer("width", self.width, MIN_PRECISION_BITS, MAX_PRECISION_BITS)
         check_integer("seed", self.seed, 0, (1 << self.width) - 1)
 
     @property
@@ -157,3 +226,24 @@ def check_length(length: object) -> int:
 def numbers(values: list[int]) -> IntArray:
     """A list of plain integers as the int64 array every source returns."""
     return np.array(values, dtype=np.int64)
+
+
+def check_numbers(name: str, array: npt.ArrayLike, width: int) -> IntArray:
+    """A sequence of source numbers: integers ``0 .. 2**width - 1``, shape ``[T]``, T at least 1.
+
+    Raises:
+        RangeError: a number out of range.
+        ShapeError: not integers, not one-dimensional, or empty.
+    """
+    integers = np.asarray(array)
+    if integers.dtype.kind not in "iu" or integers.ndim != 1 or integers.size == 0:
+        raise ShapeError(
+            f"expected {name} to be integers of shape [T], got dtype {integers.dtype} and shape "
+            f"{list(integers.shape)}; take them from a source's sequence"
+        )
+    if int(integers.min()) < 0 or int(integers.max()) >= 1 << width:
+        raise RangeError(
+            f"expected {name} in 0 .. {(1 << width) - 1}, got {int(integers.min())} .. {int(integers.max())}; "
+            f"use a source of width {width}"
+        )
+    return integers.astype(np.int64)

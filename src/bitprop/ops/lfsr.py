@@ -206,9 +206,7 @@ class LfsrSource(AbstractSource):
         if self.polynomial == 0:
             object.__setattr__(self, "polynomial", LFSR_POLYNOMIALS[self.width])
         if self.polynomial.bit_length() - 1 != self.width:
-            raise RangeError(
-                f"expected a polynomial of degree {self.width}, got {format_polynomial(self.polynomial)}"
-            )
+            raise RangeError(f"expected a polynomial of degree {self.width}, got {format_polynomial(self.polynomial)}")
         if not is_maximal(self.polynomial):
             raise RangeError(
                 f"expected a maximal-length polynomial, got {format_polynomial(self.polynomial)}, whose period is "

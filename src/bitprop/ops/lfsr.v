@@ -6,7 +6,7 @@
 module bitprop_lfsr #(
     parameter WIDTH = 8,
     parameter [WIDTH:0] POLYNOMIAL = 9'h171,
-    parameter [WIDTH-1:0] SEED = 8'h1
+    parameter [WIDTH-1:0] SEED = 1
 ) (
     input  wire             clock,
     input  wire             restart,
