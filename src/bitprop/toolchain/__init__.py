@@ -1,0 +1,41 @@
+"""External programs, one module each: Icarus Verilog, Verilator, and what more is installed.
+
+Programs are found on ``PATH`` or through ``BITPROP_IVERILOG``, ``BITPROP_VVP`` and ``BITPROP_VERILATOR``; they run
+from argument lists, with a time limit, in scratch folders.
+"""
+
+from __future__ import annotations
+
+from bitprop._checks import check_choice
+from bitprop.toolchain._process import Tool, run_tool, scratch_folder
+from bitprop.toolchain.iverilog import IcarusSimulator
+from bitprop.toolchain.simulator import AbstractSimulator, CompiledDesign, SimulationResult
+from bitprop.toolchain.verilator import VerilatorSimulator
+
+__all__ = [
+    "SIMULATORS",
+    "AbstractSimulator",
+    "CompiledDesign",
+    "IcarusSimulator",
+    "SimulationResult",
+    "Tool",
+    "VerilatorSimulator",
+    "run_tool",
+    "scratch_folder",
+    "simulator_of",
+]
+
+SIMULATORS: dict[str, AbstractSimulator] = {
+    "icarus": IcarusSimulator(),
+    "verilator": VerilatorSimulator(),
+}
+"""Every simulator by name.  A plain dictionary: add your own ``AbstractSimulator`` and every parity check can use it."""
+
+
+def simulator_of(name: str) -> AbstractSimulator:
+    """Look a simulator up.
+
+    Raises:
+        RangeError: unknown name; the message lists the known ones.
+    """
+    return SIMULATORS[check_choice("simulator", name, tuple(SIMULATORS))]

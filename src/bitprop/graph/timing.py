@@ -1,0 +1,52 @@
+"""When an emitted network answers: contract section 5 as arithmetic on cycle numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bitprop._checks import check_integer
+from bitprop.formats import IntArray
+from bitprop.graph.spec import Document
+
+__all__ = ["interval_cycles", "latencies", "latency_cycles"]
+
+
+def latency_cycles(document: Document) -> int:
+    """Cycles from acceptance to the decision of a sample that meets an empty circuit: ``sum(L + 2) + 1``."""
+    return sum(layer.length + 2 for layer in document.layers) + 1
+
+
+def interval_cycles(document: Document) -> int:
+    """Cycles between decisions when samples follow back to back: the longest layer's ``L + 2``."""
+    return max(layer.length + 2 for layer in document.layers)
+
+
+def latencies(document: Document, samples: int) -> IntArray:
+    """The latency of every one of ``samples`` samples offered back to back, the decision always taken at once.
+
+    A layer accepts a sample in the first cycle in which it is offered and the layer's output register is free or
+    being taken; its output is offered ``L + 2`` cycles later.
+
+    Returns:
+        int64 ``[samples]``.
+
+    Raises:
+        RangeError: ``samples`` is not positive.
+    """
+    check_integer("samples", samples, 1, 1 << 31)
+    lengths = [layer.length for layer in document.layers]
+    taken = [0] * len(lengths)  # first cycle in which layer j can accept again
+    result = np.zeros(samples, dtype=np.int64)
+    for sample in range(samples):
+        offered = 0
+        first = 0
+        for j, length in enumerate(lengths):
+            accepted = max(offered, taken[j])
+            if j == 0:
+                first = accepted
+            else:
+                taken[j - 1] = accepted
+            offered = accepted + length + 2
+        taken[-1] = offered
+        result[sample] = offered + 1 - first
+    return result

@@ -1,0 +1,145 @@
+"""External programs: where they are, and how they are run (argument lists, a time limit, the whole group stopped)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitprop.errors import SimulationError, ToolNotFoundError, ToolTimeoutError
+
+__all__ = ["Tool", "run_tool", "scratch_folder"]
+
+_MESSAGE_LINES = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """An external program.
+
+    Attributes:
+        name: what it is called on ``PATH``.
+        variable: environment variable that points to another copy.
+        package: the Debian package that has it.
+    """
+
+    name: str
+    variable: str
+    package: str
+
+    def locate(self) -> Path:
+        """The program's path: the environment variable if it is set, else the first on ``PATH``.
+
+        Raises:
+            ToolNotFoundError: neither gives a program; the message names the variable and the package.
+        """
+        chosen = os.environ.get(self.variable)
+        if chosen:
+            found = shutil.which(chosen)
+            if found is None:
+                raise ToolNotFoundError(
+                    f"expected a program at {chosen!r}, which {self.variable} names, found none that can be run; "
+                    f"correct or unset {self.variable}"
+                )
+            return Path(found).absolute()
+        found = shutil.which(self.name)
+        if found is None:
+            raise ToolNotFoundError(
+                f"expected the program {self.name!r} on PATH, found none; install it (Debian: apt install "
+                f"{self.package}) or set {self.variable} to its path"
+            )
+        return Path(found).absolute()
+
+    def is_available(self) -> bool:
+        """Whether :meth:`locate` succeeds."""
+        try:
+            self.locate()
+        except ToolNotFoundError:
+            return False
+        return True
+
+
+def run_tool(
+    arguments: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path,
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a program and return what it wrote to standard output.
+
+    It gets its own process group; when the time is over, or anything interrupts the wait, the whole group is killed.
+
+    Args:
+        arguments: program and arguments; no shell reads them.
+        cwd: folder to run in.
+        timeout: seconds.
+        environment: variables to add.
+
+    Raises:
+        ToolTimeoutError: it did not finish in time.
+        SimulationError: it could not be started or ended with a status other than 0; the message has the end of what
+            it printed.
+    """
+    command = [os.fspath(argument) for argument in arguments]
+    shown = " ".join(command[:1] + [part if len(part) < 80 else f"{part[:77]}..." for part in command[1:12]])
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise SimulationError(f"cannot start {shown}: {error.strerror}; check the installation") from error
+    with process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _kill_group(process)
+            raise ToolTimeoutError(
+                f"expected {shown} to finish in {timeout:g} s, it did not and was stopped; allow more time or give it less"
+            ) from None
+        except BaseException:
+            _kill_group(process)
+            raise
+    if process.returncode != 0:
+        tail = "\n".join((errors.strip() or output.strip() or "(no message)").splitlines()[-_MESSAGE_LINES:])
+        raise SimulationError(f"{shown} ended with status {process.returncode}:\n{tail}")
+    return output
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    # the child called setsid, so its group has its own id; a child that is gone already is no error
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder whose path has no white space (``make`` and Verilator cannot bear any); removed at the end.
+
+    Raises:
+        SimulationError: no such folder can be made.
+    """
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes a private folder in it
+        if any(character.isspace() for character in parent) or not os.access(parent, os.W_OK):
+            continue
+        with tempfile.TemporaryDirectory(prefix="bitprop_", dir=parent) as folder:
+            yield Path(folder)
+        return
+    raise SimulationError(
+        f"expected a temporary folder without spaces in its path, got {tempfile.gettempdir()!r}; set TMPDIR to one"
+    )

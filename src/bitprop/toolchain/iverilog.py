@@ -1,0 +1,43 @@
+"""Icarus Verilog: starts at once, simulates slowly; for tens of samples."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+from bitprop.toolchain._process import Tool, run_tool, scratch_folder
+from bitprop.toolchain.simulator import AbstractSimulator, design_files
+
+__all__ = ["IVERILOG", "VVP", "IcarusSimulator"]
+
+IVERILOG = Tool("iverilog", "BITPROP_IVERILOG", "iverilog")
+VVP = Tool("vvp", "BITPROP_VVP", "iverilog")
+
+
+@functools.lru_cache(maxsize=8)
+def _version_of(path: Path) -> str:
+    with scratch_folder() as folder:
+        return run_tool([path, "-V"], cwd=folder, timeout=60).splitlines()[0].strip()
+
+
+class IcarusSimulator(AbstractSimulator):
+    """``iverilog`` compiles, ``vvp`` runs."""
+
+    name = "icarus"
+
+    def is_available(self) -> bool:
+        return IVERILOG.is_available() and VVP.is_available()
+
+    def version(self) -> str:
+        return _version_of(IVERILOG.locate())
+
+    def _build(self, name: str, folder: Path, timeout: float) -> tuple[str, ...]:
+        compiler, runner = IVERILOG.locate(), VVP.locate()
+        files = [*design_files(name, folder), f"{name}_tb_clock.v"]
+        run_tool(
+            [compiler, "-g2012", "-Wall", "-s", f"{name}_tb_clock", "-o", "design.vvp", *files],
+            cwd=folder,
+            timeout=timeout,
+        )
+        # -n: a stop is an end, so that nothing waits at an interactive prompt
+        return str(runner), "-n", "design.vvp"

@@ -1,0 +1,250 @@
+"""What every simulator offers: compile an emitted network once, then stream samples through it.
+
+The emitted testbench (:mod:`bitprop.hdl`) reads one sample a line and writes one record a line::
+
+    layer <layer> <sample> <integer> ...        every integer a layer hands on
+    trace <layer> <cycle> <integer> ...         the accumulators of the traced sample after <cycle> cycles
+    decision <sample> <class> <latency>         the answer and the cycles since acceptance
+    done <samples> <cycles>                     last line; without it the output is truncated
+    error <text>                                the testbench gave up
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bitprop._checks import check_identifier, check_integer
+from bitprop.errors import ShapeError, SimulationError
+from bitprop.formats import IntArray
+from bitprop.toolchain._process import run_tool, scratch_folder
+
+__all__ = ["AbstractSimulator", "CompiledDesign", "SimulationResult", "parse_results"]
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationResult:
+    """Every integer a simulated network printed.
+
+    Attributes:
+        layers: per layer ``[B, O]`` int64; the last one holds the logits.
+        decision: ``[B]`` int64.
+        latency_cycles: per sample, cycles from acceptance to the decision, ``[B]`` int64.
+        cycles: clock cycles of the whole run.
+        traces: for a traced run, per layer the accumulators after 0 .. L cycles, ``[L + 1, O]``; else empty.
+    """
+
+    layers: tuple[IntArray, ...]
+    decision: IntArray
+    latency_cycles: IntArray
+    cycles: int
+    traces: tuple[IntArray, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledDesign:
+    """A design ready to run; lives until its :meth:`AbstractSimulator.compile` context ends.
+
+    Attributes:
+        command: program and arguments, without the testbench's own.
+        folder: scratch folder it was built in.
+        timeout: seconds for one run.
+        runs: how many runs there have been (names the result files).
+    """
+
+    command: tuple[str, ...]
+    folder: Path
+    timeout: float
+    runs: list[int] = field(default_factory=list)
+
+    def run(self, inputs_raw: npt.ArrayLike, trace_sample: int | None = None) -> SimulationResult:
+        """Stream samples through the design, back to back.
+
+        Args:
+            inputs_raw: value integers, ``[B, features]``, at least one sample.
+            trace_sample: also record the accumulators of this sample, cycle by cycle.
+
+        Raises:
+            ShapeError: not integers of rank 2.
+            RangeError: no such sample to trace.
+            SimulationError: the simulator failed or its output is not a whole result.
+            ToolTimeoutError: it did not finish in time.
+        """
+        inputs = np.asarray(inputs_raw)
+        if inputs.ndim != 2 or inputs.dtype.kind not in "iu" or len(inputs) < 1:
+            raise ShapeError(
+                f"expected integers of shape [samples, features], got {inputs.dtype} of shape {list(inputs.shape)}"
+            )
+        self.runs.append(len(self.runs))
+        input_file = self.folder / f"inputs_{len(self.runs)}.txt"
+        result_file = self.folder / f"results_{len(self.runs)}.txt"
+        input_file.write_text("".join(" ".join(map(str, row)) + "\n" for row in inputs.tolist()), encoding="ascii")
+        arguments = [f"+inputs={input_file.name}", f"+results={result_file.name}", f"+samples={len(inputs)}"]
+        if trace_sample is not None:
+            arguments.append(f"+trace={check_integer('trace_sample', trace_sample, 0, len(inputs) - 1)}")
+        printed = run_tool([*self.command, *arguments], cwd=self.folder, timeout=self.timeout)
+        try:
+            text = result_file.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SimulationError(
+                f"expected the simulation to write results, got none ({error}); it printed: {printed.strip()[-500:]}"
+            ) from error
+        return parse_results(text, len(inputs))
+
+
+def parse_results(text: str, samples: int) -> SimulationResult:
+    """Read what the testbench wrote.
+
+    Raises:
+        SimulationError: truncated, malformed, an ``error`` record, or an unknown value (``x``).
+    """
+    lines = text.splitlines()
+    if not lines or not text.endswith("\n") or not lines[-1].startswith("done "):
+        last = lines[-1] if lines else "(nothing)"
+        why = last if last.startswith("error ") else f"its last line is {last[:120]!r}"
+        raise SimulationError(f"expected simulation results that end in a 'done' line, got a truncated file: {why}")
+    layers: dict[int, dict[int, list[int]]] = {}
+    traces: dict[int, dict[int, list[int]]] = {}
+    decision: dict[int, tuple[int, int]] = {}
+    cycles = 0
+    for number, line in enumerate(lines, start=1):
+        kind, *words = line.split()
+        try:
+            integers = [int(word) for word in words]
+            if kind in ("layer", "trace"):
+                table = layers if kind == "layer" else traces
+                row = table.setdefault(integers[0], {})
+                if integers[1] in row:
+                    raise ValueError("this record came before")
+                row[integers[1]] = integers[2:]
+            elif kind == "decision":
+                decision[integers[0]] = (integers[1], integers[2])
+            elif kind == "done":
+                if integers[0] != samples:
+                    raise ValueError(f"expected {samples} samples")
+                cycles = integers[1]
+            else:
+                raise ValueError("unknown record")
+        except (ValueError, IndexError) as error:
+            hint = "; an 'x' is a register that was read before it was written" if "x" in "".join(words) else ""
+            raise SimulationError(
+                f"expected integers in the simulation's results, got line {number}: {line[:160]!r} ({error}){hint}"
+            ) from error
+    expected = list(range(samples))
+    if sorted(decision) != expected or sorted(layers) != list(range(len(layers))) or not layers:
+        raise SimulationError(f"expected a decision for each of {samples} samples, got {len(decision)}; it lost some")
+    for index, rows in layers.items():
+        if sorted(rows) != expected or len({len(row) for row in rows.values()}) != 1:
+            raise SimulationError(f"expected {samples} equal rows from layer {index}, got {len(rows)}; it lost some")
+    return SimulationResult(
+        layers=tuple(_table(layers[j], samples) for j in range(len(layers))),
+        decision=np.array([decision[s][0] for s in expected], dtype=np.int64),
+        latency_cycles=np.array([decision[s][1] for s in expected], dtype=np.int64),
+        cycles=cycles,
+        traces=tuple(_table(traces[j], len(traces[j])) for j in sorted(traces)),
+    )
+
+
+def _table(rows: dict[int, list[int]], count: int) -> IntArray:
+    try:
+        return np.array([rows[index] for index in range(count)], dtype=np.int64)
+    except (KeyError, ValueError) as error:
+        raise SimulationError(f"expected rows 0 .. {count - 1} of equal length, got others ({error})") from error
+
+
+class AbstractSimulator(ABC):
+    """One external simulator.  Stateless: everything a build leaves behind lives in a scratch folder.
+
+    A new one declares :attr:`name`, :meth:`version` and :meth:`_build` and enters
+    :data:`bitprop.toolchain.SIMULATORS`.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def is_available(self) -> bool:
+        """Whether every program it needs is installed."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """The tool's own version line.
+
+        Raises:
+            ToolNotFoundError: it is not installed.
+        """
+
+    @abstractmethod
+    def _build(self, name: str, folder: Path, timeout: float) -> tuple[str, ...]:
+        """Build the network ``name`` whose files are in ``folder``; return the command that runs it there."""
+
+    @contextlib.contextmanager
+    def compile(
+        self,
+        rtl_dir: Path | str,
+        name: str,
+        *,
+        build_timeout: float = 600.0,
+        run_timeout: float = 600.0,
+    ) -> Iterator[CompiledDesign]:
+        """Build an emitted network in a scratch folder, removed when the context ends.
+
+        Args:
+            rtl_dir: folder that :func:`bitprop.hdl.emit` wrote; its path may contain anything.
+            name: the network's name.
+            build_timeout: seconds for each build step.
+            run_timeout: seconds for each run.
+
+        Raises:
+            ToolNotFoundError: the simulator is not installed.
+            SimulationError: no such network in the folder, or the build failed.
+            ToolTimeoutError: the build did not finish in time.
+        """
+        check_identifier("name", name)
+        source = Path(rtl_dir)
+        if not (source / f"{name}_tb.v").is_file():
+            raise SimulationError(
+                f"expected the emitted network {name!r} in {source}, found no {name}_tb.v; emit it there first"
+            )
+        with scratch_folder() as folder:
+            for path in sorted(source.iterdir()):
+                if path.suffix in (".v", ".f", ".cpp") and path.is_file():
+                    shutil.copyfile(path, folder / path.name)
+            yield CompiledDesign(self._build(name, folder, build_timeout), folder, run_timeout)
+
+    def simulate(
+        self,
+        rtl_dir: Path | str,
+        name: str,
+        inputs_raw: npt.ArrayLike,
+        *,
+        trace_sample: int | None = None,
+        build_timeout: float = 600.0,
+        run_timeout: float = 600.0,
+    ) -> SimulationResult:
+        """Build and run once; see :meth:`compile` and :meth:`CompiledDesign.run` for arguments and errors."""
+        with self.compile(rtl_dir, name, build_timeout=build_timeout, run_timeout=run_timeout) as design:
+            return design.run(inputs_raw, trace_sample)
+
+
+def design_files(name: str, folder: Path) -> list[str]:
+    """The files that a simulation of ``name`` compiles: those of ``files.f``, then the testbench.
+
+    Raises:
+        SimulationError: there is no usable ``files.f``.
+    """
+    try:
+        listed = (folder / "files.f").read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SimulationError(f"expected a file list files.f beside the design, got none ({error})") from error
+    missing = [entry for entry in listed if not (folder / entry).is_file()]
+    if missing:
+        raise SimulationError(f"expected every file of files.f beside it, missing {missing}; emit the network again")
+    return [*listed, f"{name}_tb.v"]
