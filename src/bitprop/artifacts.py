@@ -93,7 +93,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(name, 0o644)
+            Path(name).chmod(0o644)
             os.replace(name, target)
         except BaseException:
             Path(name).unlink(missing_ok=True)

@@ -1,0 +1,157 @@
+"""The design variables of one layer: stream length, encoding and correlation, learned beside its weights.
+
+Probabilities are ``softmax(logits / temperature)``; the correlation is ``middle + half * tanh(logit)`` of its
+range.  Lowering the temperature turns the mixture into a choice; committing makes it exactly the argmax.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bitprop._checks import check_integer, check_real
+from bitprop.errors import RangeError
+from bitprop.formats import encoding_of
+from bitprop.nn.sources import MAX_LENGTH
+
+__all__ = ["DesignChoice", "DesignVariables", "check_candidates"]
+
+
+@dataclass(frozen=True, slots=True)
+class DesignChoice:
+    """The discrete design of one layer, as exported.
+
+    Attributes:
+        length: stream length L in cycles.
+        encoding: encoding name.
+        correlation_raw: correlation times ``2**n``.
+        correlation: the quantised correlation, in [-1, 1].
+    """
+
+    length: int
+    encoding: str
+    correlation_raw: int
+    correlation: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain fields."""
+        return asdict(self)
+
+
+def check_candidates(
+    lengths: Sequence[int], encodings: Sequence[str], correlation_range: tuple[float, float]
+) -> tuple[tuple[int, ...], tuple[str, ...], tuple[float, float]]:
+    """Validate a design space.
+
+    Raises:
+        RangeError: empty, unsorted or repeated lengths, unknown or repeated encodings, a range outside [-1, 1].
+    """
+    checked = tuple(check_integer("a stream length", value, 1, MAX_LENGTH) for value in lengths)
+    if not checked or any(a >= b for a, b in itertools.pairwise(checked)):
+        raise RangeError(f"expected strictly increasing stream lengths, at least one, got {tuple(lengths)!r}")
+    names = tuple(encoding_of(name).name for name in encodings)
+    if not names or len(set(names)) != len(names):
+        raise RangeError(f"expected distinct encodings, at least one, got {tuple(encodings)!r}")
+    low, high = (check_real("a correlation bound", bound, -1.0, 1.0) for bound in correlation_range)
+    if low > high:
+        raise RangeError(f"expected the smallest correlation first, got {correlation_range!r}; swap them")
+    return checked, names, (low, high)
+
+
+class DesignVariables(nn.Module):
+    """Length logits ``[K]``, encoding logits ``[E]`` and a correlation logit.
+
+    Args:
+        lengths: candidate stream lengths, strictly increasing.
+        encodings: candidate encodings.
+        correlation_range: smallest and largest correlation; equal bounds fix it.
+        precision_bits: n, which quantises the correlation.
+
+    Raises:
+        RangeError: see :func:`check_candidates`.
+    """
+
+    length_logits: nn.Parameter
+    encoding_logits: nn.Parameter
+    correlation_logit: nn.Parameter
+    committed: Tensor
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        encodings: Sequence[str],
+        correlation_range: tuple[float, float],
+        precision_bits: int,
+    ) -> None:
+        super().__init__()
+        self.lengths, self.encodings, self.correlation_range = check_candidates(lengths, encodings, correlation_range)
+        self.precision_bits = precision_bits
+        self.temperature = 1.0
+        self.length_logits = nn.Parameter(torch.zeros(len(self.lengths)))
+        self.encoding_logits = nn.Parameter(torch.zeros(len(self.encodings)))
+        self.correlation_logit = nn.Parameter(torch.zeros(()))
+        self.register_buffer("committed", torch.tensor(False))
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the choice is made: probabilities are one-hot and no longer learned."""
+        return bool(self.committed)
+
+    @property
+    def learns_correlation(self) -> bool:
+        """Whether the correlation is still a variable."""
+        low, high = self.correlation_range
+        return low < high and not self.is_committed
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        if self.is_committed:
+            # the first of equal logits, on every platform
+            index = int(torch.nonzero(logits == logits.max())[0])
+            return nn.functional.one_hot(torch.tensor(index), len(logits)).to(logits.dtype)
+        return torch.softmax(logits / self.temperature, dim=0)
+
+    def length_probabilities(self) -> Tensor:
+        """``[K]``, summing to one."""
+        return self._probabilities(self.length_logits)
+
+    def encoding_probabilities(self) -> Tensor:
+        """``[E]``, summing to one."""
+        return self._probabilities(self.encoding_logits)
+
+    def expected_length(self) -> Tensor:
+        """``sum_L p_L L`` in cycles, differentiable."""
+        lengths = torch.tensor(self.lengths, dtype=self.length_logits.dtype)
+        return (self.length_probabilities() * lengths).sum()
+
+    def correlation(self) -> Tensor:
+        """The correlation, a scalar in the range, differentiable in its logit unless the range is one point."""
+        low, high = self.correlation_range
+        value = (low + high) / 2 + (high - low) / 2 * torch.tanh(self.correlation_logit)
+        return value.detach() if self.is_committed else value
+
+    def correlation_raw(self) -> int:
+        """The correlation as the hardware has it: ``round(c * 2**n)``."""
+        return round(float(self.correlation().detach().double()) * (1 << self.precision_bits))
+
+    def choice(self) -> DesignChoice:
+        """The discrete design: argmax length and encoding (the first among equals), quantised correlation."""
+        raw = self.correlation_raw()
+        return DesignChoice(
+            length=self.lengths[int(torch.nonzero(self.length_logits == self.length_logits.max())[0])],
+            encoding=self.encodings[int(torch.nonzero(self.encoding_logits == self.encoding_logits.max())[0])],
+            correlation_raw=raw,
+            correlation=raw / float(1 << self.precision_bits),
+        )
+
+    def commit(self) -> DesignChoice:
+        """Replace the mixture by its choice, for good, and return it."""
+        choice = self.choice()
+        self.committed.fill_(True)
+        for parameter in self.parameters():
+            parameter.requires_grad_(False)
+        return choice

@@ -1,0 +1,362 @@
+"""``SCLinear``: a dense stochastic-computing layer whose design is learned with its weights.
+
+The layer computes ``a = g * y + b`` and clamps it, where ``y`` is the sum of products of its inputs and weights in
+[-1, 1], ``g`` a per-layer gain and ``b`` a bias.  Three modes differ in how ``y`` comes about:
+
+``relaxed``
+    the expectation of the products, a smooth function (mixed over encodings);
+``sampled``
+    ideal random bits of a generator the caller gives, one number per input and cycle;
+``bit_true``
+    the integers of the hardware, mixed over the candidate designs until one is committed.
+
+In the last two the backward pass is the relaxed one's (straight-through: Bengio et al., 2013; Hubara et al., 2016),
+and the clamps pass gradients where the *computed* value lies inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from bitprop._checks import check_choice, check_integer
+from bitprop.errors import NotExportableError, RangeError, ShapeError
+from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
+from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants, stream_sum
+from bitprop.nn.design import DesignChoice, DesignVariables
+from bitprop.nn.sources import LayerSources, layer_sources
+from bitprop.training.sc_estimators.expectation import dense_mean, saturate
+
+__all__ = ["ACTIVATIONS", "MODES", "LayerIntegers", "Mode", "SCLinear"]
+
+Mode = Literal["relaxed", "sampled", "bit_true"]
+MODES: tuple[Mode, ...] = ("relaxed", "sampled", "bit_true")
+ACTIVATIONS = ("clamp01", "hardtanh", "logits")
+
+# A design less likely than this adds nothing that float32 logits could learn from, but costs a forward pass.
+_NEGLIGIBLE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class LayerIntegers:
+    """Everything the hardware of one layer needs, as integers; the contract's symbols in brackets.
+
+    Attributes:
+        choice: length, encoding, correlation.
+        sources: the number sources.
+        weight_threshold: int64 ``[O, I]`` (kw).
+        weight_negative: int64 ``[O, I]``, 0 or 1 (neg_w).
+        bias_raw: int64 ``[O]``.
+        multiplier: (M), or 0 for the last layer.
+        shift: (s), or 0 for the last layer.
+        low: smallest output value integer.
+        high: largest output value integer.
+    """
+
+    choice: DesignChoice
+    sources: LayerSources
+    weight_threshold: Tensor
+    weight_negative: Tensor
+    bias_raw: Tensor
+    multiplier: int
+    shift: int
+    low: int
+    high: int
+
+
+def _straight_through(soft: Tensor, hard: Tensor) -> Tensor:
+    """The value of ``hard`` with the gradient of ``soft``."""
+    return soft + (hard - soft).detach()
+
+
+class SCLinear(nn.Module):
+    """A dense stochastic-computing layer.
+
+    Args:
+        in_features: I, at least 1.
+        out_features: O, at least 1.
+        activation: ``clamp01`` (a clipped ReLU), ``hardtanh``, or ``logits`` for the last layer.
+        lengths: candidate stream lengths in cycles, strictly increasing.
+        encodings: candidate encodings.
+        correlation_range: smallest and largest correlation (SCC); equal bounds fix it.
+        generator: kind of number source: ``sobol``, ``lfsr``, ``halton``, ``counter`` or ``bernoulli``
+            (the last cannot be exported).
+        precision_bits: n, 3 .. 16: thresholds and values have n-bit resolution.
+        scale_bits: bits of the scale's multiplier, 2 .. 16.
+        source_seed: shifts the number sources, 0 .. 2**n - 1.
+        init: generator of the initial weights; a fresh one seeded 0 if ``None``.
+
+    Raises:
+        RangeError: an argument out of range.
+
+    Shapes: input ``[B, I]`` in the range of the previous activation, output ``[B, O]``.
+
+    Example:
+        >>> layer = SCLinear(4, 2, activation="logits", lengths=(8, 16), encodings=("sign_magnitude",))
+        >>> layer(torch.full((3, 4), 0.5)).shape
+        torch.Size([3, 2])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        activation: str = "clamp01",
+        lengths: Sequence[int] = (16,),
+        encodings: Sequence[str] = ("sign_magnitude",),
+        correlation_range: tuple[float, float] = (0.0, 0.0),
+        generator: str = "sobol",
+        precision_bits: int = DEFAULT_PRECISION_BITS,
+        scale_bits: int = 8,
+        source_seed: int = 0,
+        init: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = check_integer("in_features", in_features, 1, 1 << 16)
+        self.out_features = check_integer("out_features", out_features, 1, 1 << 16)
+        self.activation = check_choice("activation", activation, ACTIVATIONS)
+        self.precision_bits = check_integer("precision_bits", precision_bits, MIN_PRECISION_BITS, MAX_PRECISION_BITS)
+        self.scale_bits = check_integer("scale_bits", scale_bits, 2, 16)
+        self.source_seed = check_integer("source_seed", source_seed, 0, (1 << precision_bits) - 1)
+        self.generator = generator
+        self.mode: Mode = "bit_true"
+        self.design = DesignVariables(lengths, encodings, correlation_range, precision_bits)
+        # validates the generator at the door, for every candidate
+        self._sources = {
+            length: layer_sources(generator, length, precision_bits, source_seed) for length in self.design.lengths
+        }
+        self._numbers: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        init = init if init is not None else torch.Generator().manual_seed(0)
+        spread = 0.6
+        self.weight = nn.Parameter((torch.rand(out_features, in_features, generator=init) * 2 - 1) * spread)
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        # unit variance at the output for inputs of unit second moment: Var(w) = spread**2 / 3
+        self.log_gain = nn.Parameter(torch.tensor(math.log(math.sqrt(3.0 / in_features) / spread)))
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_features}, {self.out_features}, activation={self.activation!r}, lengths={self.design.lengths}, "
+            f"encodings={self.design.encodings}, generator={self.generator!r}, mode={self.mode!r}"
+        )
+
+    @property
+    def gain(self) -> Tensor:
+        """The per-layer gain g, positive."""
+        return self.log_gain.exp()
+
+    @property
+    def products(self) -> int:
+        """Products per cycle: I * O."""
+        return self.in_features * self.out_features
+
+    @torch.no_grad()
+    def project_(self) -> None:
+        """Clamp the weights to [-1, 1], where an encoding can represent them; call after an optimiser step."""
+        self.weight.clamp_(-1.0, 1.0)
+
+    def value_range(self) -> tuple[int, int]:
+        """Smallest and largest output value integer."""
+        one = 1 << self.precision_bits
+        return (0 if self.activation == "clamp01" else -one), one
+
+    # -- the smooth half -------------------------------------------------------------------------------------
+
+    def _activate(self, pre_activation: Tensor) -> Tensor:
+        if self.activation == "logits":
+            return pre_activation
+        return pre_activation.clamp(0.0 if self.activation == "clamp01" else -1.0, 1.0)
+
+    def _correlation(self) -> Tensor | float:
+        """The correlation for closed forms: a plain 0 when it is fixed there, which spares its terms."""
+        low, high = self.design.correlation_range
+        return 0.0 if low == high == 0 else self.design.correlation()
+
+    def _relaxed(self, x: Tensor) -> Tensor:
+        correlation = self._correlation()
+        mean = sum(
+            (
+                probability * dense_mean(x, self.weight, encoding, correlation)
+                for encoding, probability in self._likely(self.design.encodings, self.design.encoding_probabilities())
+            ),
+            start=torch.zeros(()),
+        )
+        return self._activate(self.gain * mean + self.bias)
+
+    @staticmethod
+    def _likely(names: Sequence[str], probabilities: Tensor) -> Iterator[tuple[str, Tensor]]:
+        for name, probability in zip(names, probabilities.unbind(), strict=True):
+            if float(probability.detach()) > _NEGLIGIBLE:
+                yield name, probability
+
+    # -- the integer half ------------------------------------------------------------------------------------
+
+    def value_integers(self, x: Tensor) -> Tensor:
+        """Real inputs to value integers, ``round(x * 2**n)`` ties to even, saturating at +-1."""
+        return (x.detach().clamp(-1.0, 1.0) * float(1 << self.precision_bits)).round().long()
+
+    def weight_integers(self) -> Tensor:
+        """Weights as value integers, int64 ``[O, I]``."""
+        return self.value_integers(self.weight)
+
+    def bias_integers(self, length: int) -> Tensor:
+        """Bias preload: ``round(b * L / g)``, int64 ``[O]``, computed in float64."""
+        gain = self.gain.detach().double()
+        return (self.bias.detach().double() * length / gain).round().long()
+
+    def numbers(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The integer sequences of the sources for one candidate length, each int64 ``[L]``."""
+        if length not in self._numbers:
+            sources = self._sources[length]
+            self._numbers[length] = cast(
+                tuple[Tensor, Tensor, Tensor],
+                tuple(
+                    torch.from_numpy(source.sequence(length))
+                    for source in (sources.activation, sources.weight, sources.correlation)
+                ),
+            )
+        return self._numbers[length]
+
+    def _drawn_numbers(self, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Ideal random numbers: independent for every input and cycle, shared by the samples of the batch."""
+        one, shape = 1 << self.precision_bits, (length, self.in_features)
+        r, s = (torch.randint(0, one, shape, generator=generator) for _ in range(2))
+        return r, s, torch.randint(0, one, (length,), generator=generator)
+
+    def integers(self) -> LayerIntegers:
+        """The discrete design with its weights, biases and scale as integers: what is lowered to hardware.
+
+        Raises:
+            NotExportableError: the number sources are ideal random bits.
+        """
+        choice = self.design.choice()
+        sources = self._sources[choice.length]
+        if not sources.activation.exportable:
+            raise NotExportableError(
+                f"expected number sources that hardware can have, got {self.generator!r}; train with sobol, lfsr, "
+                "halton or counter"
+            )
+        threshold, negative = encode(self.weight_integers(), choice.encoding, self.precision_bits)
+        last = self.activation == "logits"
+        multiplier, shift = (0, 0) if last else self._scale(choice.length)
+        low, high = self.value_range()
+        return LayerIntegers(
+            choice, sources, threshold, negative, self.bias_integers(choice.length), multiplier, shift, low, high
+        )
+
+    def _scale(self, length: int) -> tuple[int, int]:
+        gain = math.exp(float(self.log_gain.detach()))
+        return scale_constants(gain, length, self.precision_bits, self.scale_bits)
+
+    @torch.no_grad()
+    def forward_raw(self, x_raw: Tensor) -> Tensor:
+        """The committed (or most likely) design as an integer function.
+
+        Args:
+            x_raw: value integers, int64 ``[B, I]``.
+
+        Returns:
+            int64 ``[B, O]``: value integers, or logit integers of the last layer.
+        """
+        choice = self.design.choice()
+        r, s, t = self.numbers(choice.length)
+        x = encode(x_raw, choice.encoding, self.precision_bits)
+        w = encode(self.weight_integers(), choice.encoding, self.precision_bits)
+        q = mix_numbers(r, s, t, choice.correlation_raw, self.precision_bits)
+        total = stream_sum(x, w, r, q, choice.encoding) + self.bias_integers(choice.length)
+        return self._finish(total, choice.length)
+
+    def _finish(self, total: Tensor, length: int) -> Tensor:
+        if self.activation == "logits":
+            return total
+        return requantise(total, *self._scale(length), *self.value_range())
+
+    # -- forward ---------------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Compute the layer in its mode.
+
+        Args:
+            x: real activations ``[B, I]``; the integer modes round them to the grid of ``2**-n``.
+            generator: random bits of the ``sampled`` mode, which needs it.
+
+        Raises:
+            ShapeError: not ``[B, I]``.
+            RangeError: ``sampled`` without a generator, or an unknown mode.
+        """
+        if x.dim() != 2 or x.shape[1] != self.in_features:
+            raise ShapeError(f"expected input [B, {self.in_features}], got {list(x.shape)}; flatten or check the layer")
+        if self.mode == "relaxed":
+            return self._relaxed(x)
+        if self.mode == "sampled":
+            if generator is None:
+                raise RangeError("expected a torch.Generator for sampled mode, got None; pass generator=")
+        elif self.mode != "bit_true":
+            raise RangeError(f"expected a mode among {', '.join(MODES)}, got {self.mode!r}")
+        return self._mixture(x, generator if self.mode == "sampled" else None)
+
+    def _mixture(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Sum over encodings and lengths of probability times the output of that discrete design."""
+        design = self.design
+        n, gain = self.precision_bits, self.gain
+        x_raw, w_raw = self.value_integers(x), self.weight_integers()
+        length_probabilities = design.length_probabilities()
+        likely = [
+            (length, probability)
+            for length, probability in zip(design.lengths, length_probabilities.unbind(), strict=True)
+            if float(probability.detach()) > _NEGLIGIBLE
+        ]
+        output = torch.zeros(x.shape[0], self.out_features)
+        for encoding, p_encoding in self._likely(design.encodings, design.encoding_probabilities()):
+            k_x, k_w = encode(x_raw, encoding, n), encode(w_raw, encoding, n)
+            soft = self._soft(x, encoding)
+            for length, p_length in likely:
+                numbers = self.numbers(length) if generator is None else self._drawn_numbers(length, generator)
+                total, slope = self._sums(k_x, k_w, numbers, encoding)
+                y = _straight_through(soft, total.to(x.dtype) / length)
+                if slope is not None:
+                    correlation = design.correlation()
+                    y = y + (correlation - correlation.detach()) * slope.to(x.dtype) / length
+                a = self._activate(gain * y + self.bias)
+                hard = self._finish(total + self.bias_integers(length), length).to(x.dtype)
+                unit = gain.detach() / length if self.activation == "logits" else 1.0 / (1 << n)
+                output = output + p_encoding * p_length * _straight_through(a, hard * unit)
+        return output
+
+    def _soft(self, x: Tensor, encoding: str) -> Tensor:
+        """The relaxed sum whose gradient stands in: exact where the correlation is not zero, one product else."""
+        correlation = self.design.correlation_raw() / float(1 << self.precision_bits)
+        if correlation == 0:
+            return saturate(x, encoding) @ saturate(self.weight, encoding).t()
+        return dense_mean(x, self.weight, encoding, torch.tensor(correlation, dtype=x.dtype))
+
+    @torch.no_grad()
+    def _sums(
+        self,
+        k_x: tuple[Tensor, Tensor],
+        k_w: tuple[Tensor, Tensor],
+        numbers: tuple[Tensor, Tensor, Tensor],
+        encoding: str,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Stream sums at the quantised correlation, and their expected slope in it if it is learned.
+
+        In expectation over the third source the sum is ``(1 - |c|) own + |c| other``, exactly, for the very
+        sequences of this layer, so the slope is the difference of two integer sums.
+        """
+        r, s, t = numbers
+        n, raw = self.precision_bits, self.design.correlation_raw()
+        total = stream_sum(k_x, k_w, r, mix_numbers(r, s, t, raw, n), encoding)
+        if not self.design.learns_correlation:
+            return total, None
+        own = total if raw == 0 else stream_sum(k_x, k_w, r, s, encoding)
+        slopes = [
+            sign * (stream_sum(k_x, k_w, r, other, encoding) - own)
+            for sign, other in ((1, r), (-1, (1 << n) - 1 - r))
+            if raw * sign >= 0
+        ]
+        return total, cast(Tensor, sum(slopes)) / len(slopes)

@@ -1,0 +1,104 @@
+"""Which number sources a layer gets: one for activations, one for weights, one to mix them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitprop._checks import check_integer
+from bitprop.errors import RangeError
+from bitprop.ops import SOURCES, AbstractSource, make_source
+from bitprop.training.sc_estimators import DifferentiableSCConfig
+
+__all__ = ["MAX_LENGTH", "LayerSources", "config_sources", "layer_sources"]
+
+MAX_LENGTH = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSources:
+    """The three number sources of a layer."""
+
+    activation: AbstractSource
+    weight: AbstractSource
+    correlation: AbstractSource
+
+
+def layer_sources(generator: str, length: int, precision_bits: int, seed: int = 0) -> LayerSources:
+    """Sources for streams of ``length`` cycles.
+
+    ``seed`` 0 takes the layout that loses least at this length: Sobol dimensions 0, 1, 2, each shifted by half of
+    the grid step that ``length`` points leave (so that the levels sit in the middle of their intervals and a small
+    value is not rounded up to one); a counter whose stride spreads ``length`` points over the range; Halton
+    base 2 and 3; LFSRs that start far apart.  Any other seed scrambles or shifts the same layout.
+
+    Raises:
+        RegistryError: unknown generator.
+        RangeError: length or seed out of range.
+    """
+    n = precision_bits
+    one = 1 << n
+    check_integer("length", length, 1, MAX_LENGTH)
+    check_integer("seed", seed, 0, one - 1)
+    half_step = max(one // (2 * _power_of_two_at_least(length)), 0)
+
+    def source(role: int) -> AbstractSource:
+        if generator == "sobol":
+            return make_source("sobol", width=n, seed=(half_step ^ seed) % one, dimension=role)
+        if generator == "halton":
+            return make_source("halton", width=n, seed=(seed + length * (role == 2)) % one, base=(2, 3, 2)[role])
+        if generator == "counter":
+            return _counter(role, length, n, seed)
+        if generator == "lfsr":
+            return make_source("lfsr", width=n, seed=1 + (seed + role * (one // 3)) % (one - 1))
+        return make_source(generator, width=n, seed=(seed + role) % one)
+
+    if generator not in SOURCES:
+        raise RangeError(f"expected a generator among {', '.join(SOURCES)}, got {generator!r}")
+    return LayerSources(source(0), source(1), source(2))
+
+
+def _counter(role: int, length: int, n: int, seed: int) -> AbstractSource:
+    """A ramp of activations against evenly spread weights in another order: the two axes of a rank-1 lattice."""
+    one = 1 << n
+    stride = max(one // length, 1)
+    if role == 0:
+        return make_source("counter", width=n, seed=(stride // 2 + seed) % one, stride=stride)
+    # the golden ratio's multiple of the step visits the same levels in the most even other order
+    turn = max(1, round(length * (0.6180339887498949 if role == 1 else 0.4142135623730951)))
+    return make_source("counter", width=n, seed=(stride // 2 + seed) % one, stride=max(1, stride * turn % one))
+
+
+def _power_of_two_at_least(value: int) -> int:
+    return 1 << (value - 1).bit_length()
+
+
+def config_sources(config: DifferentiableSCConfig, length: int | None = None) -> LayerSources:
+    """The sources that a configuration's own seeds, polynomial and precision name.
+
+    Sobol takes dimensions 0, 1 and 2; Halton bases 2, 3 and 2 again, half a period on; the third source's seed is
+    derived from the two given ones and differs from both where one sequence per seed exists.
+
+    Args:
+        config: the configuration.
+        length: cycles, for a counter's stride; the configuration's own if ``None``.
+    """
+    n, kind = config.precision_bits, config.generator
+    one = 1 << n
+    first, second = config.input_seed, config.weight_seed
+    if kind == "sobol":
+        seeds = (first, second, first ^ second)
+        return LayerSources(*(make_source(kind, width=n, seed=seed, dimension=role) for role, seed in enumerate(seeds)))
+    if kind == "halton":
+        seeds = (first, second, (first + one // 2) % one)
+        bases = (2, 3, 2)
+        return LayerSources(
+            *(make_source(kind, width=n, seed=seed, base=base) for seed, base in zip(seeds, bases, strict=True))
+        )
+    if kind == "counter":
+        cycles = config.bitstream_length if length is None else length
+        third = (first + second) % one
+        return LayerSources(*(_counter(role, cycles, n, seed) for role, seed in enumerate((first, second, third))))
+    low = 1 if kind == "lfsr" else 0
+    third = next(seed for seed in range(low, low + 3) if seed not in (first, second))
+    extra = {"polynomial": config.polynomial_raw} if kind == "lfsr" else {}
+    return LayerSources(*(make_source(kind, width=n, seed=seed, **extra) for seed in (first, second, third)))
