@@ -41,15 +41,6 @@ MAX_ACCUMULATOR_BITS = 48
 """Widest accumulator: 2**16 inputs over 2**24 cycles and as large a bias fit in 42 bits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """A Verilog parameter and the range its contract covers."""
-
-    name: str
-    low: int
-    high: int
-
-
 def _evaluate(node: ast.expr, parameters: Mapping[str, int]) -> int:
     """The value of a width expression: integers, parameter names, ``+ - *``, ``>``, ``?:`` and ``$clog2``."""
     match node:
@@ -78,6 +69,52 @@ def _evaluate(node: ast.expr, parameters: Mapping[str, int]) -> int:
     )
 
 
+def _evaluate_text(text: str, parameters: Mapping[str, int]) -> int:
+    text = text.replace("$clog2", "clog2")
+    if "?" in text:
+        condition, _, branches = text.partition("?")
+        then, _, otherwise = branches.partition(":")
+        text = f"({then}) if ({condition}) else ({otherwise})"
+    return _evaluate(ast.parse(text, mode="eval").body, parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A Verilog parameter and the range its contract covers.
+
+    Attributes:
+        name: its name.
+        low: smallest legal value, over all values of the others.
+        high: largest legal value, over all values of the others.
+        width: its number of bits where the source text declares a vector, written as in :class:`Port`; else empty.
+        signed: whether that vector is signed.
+    """
+
+    name: str
+    low: int
+    high: int
+    width: str = ""
+    signed: bool = False
+
+    def literal(self, value: int, parameters: Mapping[str, int]) -> str:
+        """``value`` as Verilog: a sized hexadecimal for a vector (two's complement), else a decimal.
+
+        Raises:
+            RangeError: ``value`` is out of range or does not fit the vector.
+
+        Example:
+            >>> Parameter("LOW", -512, 511, "WIDTH + 2", signed=True).literal(-8, {"WIDTH": 3})
+            "5'h18"
+        """
+        check_integer(self.name, value, self.low, self.high)
+        if not self.width:
+            return str(value)
+        bits = _evaluate_text(self.width, parameters)
+        low = -(1 << (bits - 1)) if self.signed else 0
+        check_integer(self.name, value, low, low + (1 << bits) - 1)
+        return f"{bits}'h{value % (1 << bits):x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """A Verilog port; ``width`` is its number of bits, written in terms of the parameters as Verilog does."""
@@ -97,12 +134,7 @@ class Port:
             >>> Port("index", "output", "$clog2(INPUTS + 1) + 1").bits({"INPUTS": 10})
             5
         """
-        text = self.width.replace("$clog2", "clog2")
-        if "?" in text:
-            condition, _, branches = text.partition("?")
-            then, _, otherwise = branches.partition(":")
-            text = f"({then}) if ({condition}) else ({otherwise})"
-        return _evaluate(ast.parse(text, mode="eval").body, parameters)
+        return _evaluate_text(self.width, parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +160,17 @@ class OpSpec:
     latency: int
     exportable: bool = True
     reference: str = ""
+
+    def literals(self, parameters: Mapping[str, int]) -> dict[str, str]:
+        """Verilog literals of all parameters, in order, for an instance.
+
+        Raises:
+            RangeError: a parameter is missing, unknown or out of range.
+        """
+        names = [parameter.name for parameter in self.parameters]
+        if sorted(parameters) != sorted(names):
+            raise RangeError(f"expected {self.key} parameters {names}, got {sorted(parameters)}; give each once")
+        return {p.name: p.literal(parameters[p.name], parameters) for p in self.parameters}
 
 
 OPS: Registry[OpSpec] = Registry("operation")

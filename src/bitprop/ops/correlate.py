@@ -36,7 +36,7 @@ SPEC = OPS.add(
         module="bitprop_correlate",
         parameters=(
             Parameter("WIDTH", 3, 16),
-            Parameter("THRESHOLD", 0, 2**16),
+            Parameter("THRESHOLD", 0, 2**16, "WIDTH + 1"),
             Parameter("NEGATIVE", 0, 1),
         ),
         ports=(

@@ -33,8 +33,8 @@ SPEC = OPS.add(
         module="bitprop_counter",
         parameters=(
             Parameter("WIDTH", 3, 16),
-            Parameter("SEED", 0, 2**16 - 1),
-            Parameter("STRIDE", 1, 2**16 - 1),
+            Parameter("SEED", 0, 2**16 - 1, "WIDTH"),
+            Parameter("STRIDE", 1, 2**16 - 1, "WIDTH"),
         ),
         ports=(
             Port("clock", "input", "1"),

@@ -56,7 +56,7 @@ SPEC = OPS.add(
         parameters=(
             Parameter("WIDTH", 3, 16),
             Parameter("BASE", 2, 3),
-            Parameter("SEED", 0, 2**16 - 1),
+            Parameter("SEED", 0, 2**16 - 1, "WIDTH"),
         ),
         ports=(
             Port("clock", "input", "1"),

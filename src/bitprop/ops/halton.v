@@ -40,11 +40,11 @@ module bitprop_halton #(
         end
     endfunction
 
-    // floor(top / 3**(i+1)) in bits i*SUM_BITS +: SUM_BITS; flooring step by step is exact
-    function [DIGITS*SUM_BITS-1:0] ternary_weights(input integer top);
+    // floor(scale / 3**(i+1)) in bits i*SUM_BITS +: SUM_BITS; flooring step by step is exact
+    function [DIGITS*SUM_BITS-1:0] ternary_weights(input integer scale);
         integer place, rest;
         begin
-            rest = top;
+            rest = scale;
             for (place = 0; place < DIGITS; place = place + 1) begin
                 rest = rest / 3;
                 ternary_weights[place*SUM_BITS +: SUM_BITS] = rest[SUM_BITS-1:0];

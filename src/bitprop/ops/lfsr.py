@@ -158,8 +158,8 @@ SPEC = OPS.add(
         module="bitprop_lfsr",
         parameters=(
             Parameter("WIDTH", 3, _MAX_WIDTH),
-            Parameter("POLYNOMIAL", 0, 2**33 - 1),
-            Parameter("SEED", 1, 2**32 - 1),
+            Parameter("POLYNOMIAL", 0, 2**33 - 1, "WIDTH + 1"),
+            Parameter("SEED", 1, 2**32 - 1, "WIDTH"),
         ),
         ports=(
             Port("clock", "input", "1"),

@@ -36,10 +36,10 @@ SPEC = OPS.add(
         parameters=(
             Parameter("ACC_WIDTH", 2, MAX_ACCUMULATOR_BITS),
             Parameter("WIDTH", 3, 16),
-            Parameter("MULTIPLIER", 1, MAX_MULTIPLIER),
+            Parameter("MULTIPLIER", 1, MAX_MULTIPLIER, "16"),
             Parameter("SHIFT", 1, MAX_SHIFT),
-            Parameter("LOW", -_LIMIT, _LIMIT - 1),
-            Parameter("HIGH", -_LIMIT, _LIMIT - 1),
+            Parameter("LOW", -_LIMIT, _LIMIT - 1, "WIDTH + 2", signed=True),
+            Parameter("HIGH", -_LIMIT, _LIMIT - 1, "WIDTH + 2", signed=True),
         ),
         ports=(
             Port("acc", "input", "ACC_WIDTH", signed=True),

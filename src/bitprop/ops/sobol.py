@@ -90,8 +90,8 @@ SPEC = OPS.add(
         module="bitprop_sobol",
         parameters=(
             Parameter("WIDTH", 3, 16),
-            Parameter("SEED", 0, 2**16 - 1),
-            Parameter("DIRECTIONS", 0, 2**256 - 1),
+            Parameter("SEED", 0, 2**16 - 1, "WIDTH"),
+            Parameter("DIRECTIONS", 0, 2**256 - 1, "WIDTH * WIDTH"),
         ),
         ports=(
             Port("clock", "input", "1"),

@@ -1,0 +1,53 @@
+"""Fixtures every test may use: a seed that is shown when a test fails, and external tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import configuration, settings
+
+# Hypothesis keeps its examples out of the tree that pytest collects; its choices are the same in every run.
+configuration.set_hypothesis_home_dir(Path(__file__).parents[1] / "build" / "hypothesis")
+settings.register_profile("bitprop", deadline=None, derandomize=True)
+settings.load_profile("bitprop")
+
+_DEFAULT_SEED = 20240607
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The one seed of the run; ``BITPROP_TEST_SEED`` replaces it.  A failing test's report shows it."""
+    value = int(os.environ.get("BITPROP_TEST_SEED", _DEFAULT_SEED))
+    request.node.user_properties.append(("seed", value))
+    return value
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for name, value in item.user_properties:
+            if name == "seed":
+                report.sections.append(("seed", f"rerun with BITPROP_TEST_SEED={value}"))
+
+
+def find_tool(name: str) -> str:
+    """The path of an external program; without it the test skips, or fails when ``BITPROP_REQUIRE_TOOLS=1``."""
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    message = f"{name} is not installed"
+    if os.environ.get("BITPROP_REQUIRE_TOOLS") == "1":
+        pytest.fail(f"{message}, and BITPROP_REQUIRE_TOOLS=1 asks for it")
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def require_tool() -> Callable[[str], str]:
+    """``require_tool("iverilog")`` gives its path, or skips or fails the test."""
+    return find_tool
