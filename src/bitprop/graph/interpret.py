@@ -17,7 +17,7 @@ from bitprop.errors import RangeError, ShapeError
 from bitprop.formats import IntArray, encode_value
 from bitprop.graph.spec import DenseLayer, Document, Requantise
 
-__all__ = ["Result", "check_inputs", "layer_accumulators", "run", "trace"]
+__all__ = ["Result", "check_inputs", "layer_accumulators", "layer_output", "run", "run_layer", "trace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +27,12 @@ class Result:
     Attributes:
         layers: per layer the integers it gives, ``[B, O]`` int64: ``z`` of a hidden layer, the logits of the last.
         decision: index of the largest logit, ``[B]`` int64.
+        accumulators: per layer the accumulators after L cycles, before requantising, ``[B, O]`` int64.
     """
 
     layers: tuple[IntArray, ...]
     decision: IntArray
+    accumulators: tuple[IntArray, ...]
 
     @property
     def logits(self) -> IntArray:
@@ -45,19 +47,22 @@ def check_inputs(document: Document, inputs_raw: npt.ArrayLike) -> IntArray:
         ShapeError: not integers, or not ``[B, features]`` with B at least 1.
         RangeError: an integer outside ``inputs.low .. inputs.high``.
     """
-    array = np.asarray(inputs_raw)
-    features = document.inputs.features
+    inputs = document.inputs
+    return _check_values("inputs", inputs_raw, inputs.features, inputs.low, inputs.high)
+
+
+def _check_values(name: str, values_raw: npt.ArrayLike, features: int, low: int, high: int) -> IntArray:
+    array = np.asarray(values_raw)
     if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != features or len(array) < 1:
         raise ShapeError(
-            f"expected integers of shape [samples, {features}], got {array.dtype} of shape {list(array.shape)}; "
-            "quantise and reshape them"
+            f"expected {name} to be integers of shape [samples, {features}], got {array.dtype} of shape "
+            f"{list(array.shape)}; quantise and reshape them"
         )
-    low, high = document.inputs.low, document.inputs.high
     wrong = np.argwhere((array < low) | (array > high))
     if len(wrong):
         sample, feature = wrong[0]
         raise RangeError(
-            f"expected inputs in {low} .. {high}, got {array[sample, feature]} at sample {sample}, feature {feature}; "
+            f"expected {name} in {low} .. {high}, got {array[sample, feature]} at sample {sample}, feature {feature}; "
             "clamp them first"
         )
     return array.astype(np.int64)
@@ -101,7 +106,8 @@ def layer_output(layer: DenseLayer, accumulator: IntArray) -> IntArray:
         return accumulator
     m, s = layer.output.multiplier, layer.output.shift
     # numpy's >> on int64 is arithmetic; |acc| < 2**42 and M < 2**16, so the product fits
-    return np.clip((accumulator * m + (1 << (s - 1))) >> s, layer.output.low, layer.output.high)
+    value: IntArray = np.clip((accumulator * m + (1 << (s - 1))) >> s, layer.output.low, layer.output.high)
+    return value
 
 
 def run(document: Document, inputs_raw: npt.ArrayLike) -> Result:
@@ -116,12 +122,36 @@ def run(document: Document, inputs_raw: npt.ArrayLike) -> Result:
         RangeError: an input outside the declared range.
     """
     values = check_inputs(document, inputs_raw)
+    return _run_layers(document.layers, values, document.precision_bits)
+
+
+def run_layer(document: Document, layer: int, values_raw: npt.ArrayLike) -> Result:
+    """Carry one layer out alone, as if the network were that layer: ``decision`` is the index of its largest output.
+
+    Args:
+        document: the network.
+        layer: index of the layer.
+        values_raw: its input value integers, ``[B, I]``, anywhere in ``-2**n .. 2**n``.
+
+    Raises:
+        ShapeError: wrong shape or dtype.
+        RangeError: a value outside the range, or no such layer.
+    """
+    check_integer("layer", layer, 0, len(document.layers) - 1)
+    chosen, one = document.layers[layer], 1 << document.precision_bits
+    values = _check_values("values_raw", values_raw, chosen.in_features, -one, one)
+    return _run_layers((chosen,), values, document.precision_bits)
+
+
+def _run_layers(layers: tuple[DenseLayer, ...], values: IntArray, precision_bits: int) -> Result:
+    accumulators: list[IntArray] = []
     outputs: list[IntArray] = []
-    for layer in document.layers:
-        values = layer_output(layer, layer_accumulators(layer, values, document.precision_bits)[-1])
+    for layer in layers:
+        accumulators.append(layer_accumulators(layer, values, precision_bits)[-1])
+        values = layer_output(layer, accumulators[-1])
         outputs.append(values)
     # argmax takes the first, that is the lowest, index among equals
-    return Result(tuple(outputs), np.argmax(values, axis=1).astype(np.int64))
+    return Result(tuple(outputs), np.argmax(values, axis=1).astype(np.int64), tuple(accumulators))
 
 
 def trace(document: Document, input_raw: npt.ArrayLike, layer: int) -> IntArray:

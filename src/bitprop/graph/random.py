@@ -1,5 +1,4 @@
 """Small random documents, for agreement tests: every encoding, source, correlation, width and length takes its turn."""
-# ruff: noqa: A005 - the package is bitprop.graph; nothing here imports the standard module by this name
 
 from __future__ import annotations
 

@@ -20,8 +20,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
-from pydantic import model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.json_schema import GenerateJsonSchema
 
 from bitprop._checks import check_identifier
@@ -184,7 +193,7 @@ class Document(_Model):
     schema_: Literal["bitprop.scnir"] = Field(alias="schema")
     schema_version: Literal["1.0"]
     evidence_boundary: Literal["local_simulation_and_executable_hdl_parity"]
-    hardware_measurement_claimed: Literal[False]
+    hardware_measurement_claimed: Annotated[StrictBool, Field(json_schema_extra={"const": False})]
     name: str
     precision_bits: int = Field(ge=MIN_PRECISION_BITS, le=MAX_PRECISION_BITS)
     architecture: Literal["parallel"]
@@ -312,19 +321,23 @@ def _short(value: Any) -> str:
 
 def _check_document(document: Document) -> None:
     one = 1 << document.precision_bits
+    if document.hardware_measurement_claimed:
+        raise DocumentError("hardware_measurement_claimed: expected false, got true; a document measures nothing")
     _check_name("name", document.name)
     if document.name.startswith("bitprop"):
         raise DocumentError(f"name: expected one that is not the library's own, got {document.name!r}; rename it")
     _check_range("inputs", document.inputs.low, document.inputs.high, one)
-    modules = {document.name: "name", f"{document.name}_tb": "the testbench", f"{document.name}_tb_clock": "its clock"}
+    modules = {document.name: "name"}
     features = document.inputs.features
     for index, layer in enumerate(document.layers):
         where = f"layers[{index}]"
         _check_name(f"{where}.name", layer.name)
+        if layer.name == "tb" or layer.name.startswith("tb_"):
+            raise DocumentError(f"{where}.name: expected one that is no testbench's, got {layer.name!r}; rename it")
         for module in (f"{document.name}_{layer.name}", f"{document.name}_{layer.name}_weights"):
             if module in modules:
                 raise DocumentError(
-                    f"{where}.name: expected a name whose module {module!r} is new, but {modules[module]} has it; rename"
+                    f"{where}.name: expected a name whose module {module!r} is new, {modules[module]} has it; rename"
                 )
             modules[module] = where
         if layer.in_features != features:
@@ -381,7 +394,7 @@ def _check_layer(where: str, layer: DenseLayer, precision_bits: int) -> None:
     if (layer.correlation_source is not None) != (layer.correlation_raw != 0):
         wanted = "a source" if layer.correlation_raw else "none"
         raise DocumentError(
-            f"{where}.correlation_source: expected {wanted} for correlation_raw {layer.correlation_raw}; add or remove it"
+            f"{where}.correlation_source: expected {wanted} for correlation_raw {layer.correlation_raw}; add or remove"
         )
     for key in ("activation_source", "weight_source", "correlation_source"):
         entry = getattr(layer, key)

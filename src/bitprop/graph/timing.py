@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bitprop._checks import check_integer
@@ -21,11 +23,15 @@ def interval_cycles(document: Document) -> int:
     return max(layer.length + 2 for layer in document.layers)
 
 
-def latencies(document: Document, samples: int) -> IntArray:
+def latencies(lengths: Sequence[int], samples: int) -> IntArray:
     """The latency of every one of ``samples`` samples offered back to back, the decision always taken at once.
 
     A layer accepts a sample in the first cycle in which it is offered and the layer's output register is free or
     being taken; its output is offered ``L + 2`` cycles later.
+
+    Args:
+        lengths: stream length of each layer.
+        samples: how many.
 
     Returns:
         int64 ``[samples]``.
@@ -34,7 +40,6 @@ def latencies(document: Document, samples: int) -> IntArray:
         RangeError: ``samples`` is not positive.
     """
     check_integer("samples", samples, 1, 1 << 31)
-    lengths = [layer.length for layer in document.layers]
     taken = [0] * len(lengths)  # first cycle in which layer j can accept again
     result = np.zeros(samples, dtype=np.int64)
     for sample in range(samples):

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from bitprop.hdl.emitter import EmittedDesign, emit, generate, library
+from bitprop.hdl.emitter import EmittedDesign, alone_name, emit, generate, generate_alone, library
 
-__all__ = ["EmittedDesign", "emit", "generate", "library"]
+__all__ = ["EmittedDesign", "alone_name", "emit", "generate", "generate_alone", "library"]

@@ -11,13 +11,13 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from bitprop._checks import check_integer
 from bitprop.artifacts import write_text
 from bitprop.errors import NotExportableError
 from bitprop.graph.spec import DenseLayer, Document, Requantise, SourceEntry
-from bitprop.graph.timing import interval_cycles, latency_cycles
 from bitprop.ops import OPS, verilog_path
 
-__all__ = ["EmittedDesign", "emit", "generate"]
+__all__ = ["EmittedDesign", "alone_name", "emit", "generate", "generate_alone", "library"]
 
 _LIBRARY = Path(__file__).with_name("library")
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -136,33 +136,59 @@ def generate(document: Document) -> dict[str, str]:
     Raises:
         NotExportableError: a source has no hardware.
     """
-    name, n = document.name, document.precision_bits
     layers = [_layer_context(document, index) for index in range(len(document.layers))]
     files: dict[str, str] = {}
     for context, layer in zip(layers, document.layers, strict=True):
         files[f"{context['module']}_weights.v"] = _render("weights.v.j2", {**context, "rows": _weight_rows(layer)})
         files[f"{context['module']}.v"] = _render("layer.v.j2", context)
-    classes = document.layers[-1].out_features
-    network = {
+    return {**files, **_shell(document.name, document, layers, document.inputs.low, document.inputs.high)}
+
+
+def alone_name(document: Document, layer: int) -> str:
+    """Top module of one layer alone; no layer can have that name."""
+    return f"{document.name}_tb_alone_{check_integer('layer', layer, 0, len(document.layers) - 1)}"
+
+
+def generate_alone(document: Document, layer: int) -> dict[str, str]:
+    """A top and a testbench around one layer's module, to drive it with inputs the layers before never give.
+
+    The layer's own files are not among them: put these beside an emitted network.  The "logits" of the alone network
+    are whatever the layer gives.
+
+    Raises:
+        RangeError: no such layer.
+        NotExportableError: a source has no hardware.
+    """
+    one = 1 << document.precision_bits
+    name = alone_name(document, layer)
+    return _shell(name, document, [{**_layer_context(document, layer), "before": "in"}], -one, one)
+
+
+def _shell(name: str, document: Document, layers: list[dict[str, Any]], low: int, high: int) -> dict[str, str]:
+    """Top, testbench and its clock around a chain of layers."""
+    cycles = [layer["length"] + 2 for layer in layers]
+    classes = layers[-1]["outputs"]
+    context = {
         "network": name,
-        "width": n,
-        "features": document.inputs.features,
-        "low": document.inputs.low,
-        "high": document.inputs.high,
-        "shape": "-".join(map(str, [document.inputs.features, *(layer.out_features for layer in document.layers)])),
+        "width": document.precision_bits,
+        "features": layers[0]["inputs"],
+        "low": low,
+        "high": high,
+        "shape": "-".join(str(size) for size in [layers[0]["inputs"], *(layer["outputs"] for layer in layers)]),
         "layers": layers,
         "classes": classes,
         "class_width": max(1, (classes - 1).bit_length()),
-        "logit_width": document.layers[-1].accumulator_bits,
-        "latency": latency_cycles(document),
-        "interval": interval_cycles(document),
-        "patience": 4 * latency_cycles(document) + 100,
+        "logit_width": layers[-1]["out_width"],
+        "latency": sum(cycles) + 1,
+        "interval": max(cycles),
+        "patience": 4 * sum(cycles) + 100,
         "depth": len(layers) + 2,
     }
-    files[f"{name}.v"] = _render("top.v.j2", network)
-    files[f"{name}_tb.v"] = _render("testbench.v.j2", network)
-    files[f"{name}_tb_clock.v"] = _render("clock.v.j2", network)
-    return files
+    return {
+        f"{name}.v": _render("top.v.j2", context),
+        f"{name}_tb.v": _render("testbench.v.j2", context),
+        f"{name}_tb_clock.v": _render("clock.v.j2", context),
+    }
 
 
 def library(document: Document) -> dict[str, str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from bitprop._checks import check_choice
 from bitprop.toolchain._process import Tool, run_tool, scratch_folder
 from bitprop.toolchain.iverilog import IcarusSimulator
-from bitprop.toolchain.simulator import AbstractSimulator, CompiledDesign, SimulationResult
+from bitprop.toolchain.simulator import UNKNOWN, AbstractSimulator, CompiledDesign, SimulationResult
 from bitprop.toolchain.verilator import VerilatorSimulator
 
 __all__ = [
     "SIMULATORS",
+    "UNKNOWN",
     "AbstractSimulator",
     "CompiledDesign",
     "IcarusSimulator",
@@ -29,7 +30,7 @@ SIMULATORS: dict[str, AbstractSimulator] = {
     "icarus": IcarusSimulator(),
     "verilator": VerilatorSimulator(),
 }
-"""Every simulator by name.  A plain dictionary: add your own ``AbstractSimulator`` and every parity check can use it."""
+"""Every simulator by name.  A plain dictionary: add your own ``AbstractSimulator``, and parity checks can use it."""
 
 
 def simulator_of(name: str) -> AbstractSimulator:

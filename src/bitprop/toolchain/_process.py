@@ -109,7 +109,7 @@ def run_tool(
         except subprocess.TimeoutExpired:
             _kill_group(process)
             raise ToolTimeoutError(
-                f"expected {shown} to finish in {timeout:g} s, it did not and was stopped; allow more time or give it less"
+                f"expected {shown} to finish in {timeout:g} s, it was stopped; allow more time or give it less"
             ) from None
         except BaseException:
             _kill_group(process)

@@ -31,13 +31,8 @@ class IcarusSimulator(AbstractSimulator):
     def version(self) -> str:
         return _version_of(IVERILOG.locate())
 
-    def _build(self, name: str, folder: Path, timeout: float) -> tuple[str, ...]:
-        compiler, runner = IVERILOG.locate(), VVP.locate()
+    def commands(self, name: str, folder: Path) -> tuple[list[str], list[str]]:
         files = [*design_files(name, folder), f"{name}_tb_clock.v"]
-        run_tool(
-            [compiler, "-g2012", "-Wall", "-s", f"{name}_tb_clock", "-o", "design.vvp", *files],
-            cwd=folder,
-            timeout=timeout,
-        )
+        build = [str(IVERILOG.locate()), "-g2012", "-Wall", "-s", f"{name}_tb_clock", "-o", "design.vvp", *files]
         # -n: a stop is an end, so that nothing waits at an interactive prompt
-        return str(runner), "-n", "design.vvp"
+        return build, [str(VVP.locate()), "-n", "design.vvp"]

@@ -2,19 +2,23 @@
 
 The emitted testbench (:mod:`bitprop.hdl`) reads one sample a line and writes one record a line::
 
+    accumulator <layer> <sample> <integer> ...  a layer's accumulators after its last cycle
     layer <layer> <sample> <integer> ...        every integer a layer hands on
     trace <layer> <cycle> <integer> ...         the accumulators of the traced sample after <cycle> cycles
     decision <sample> <class> <latency>         the answer and the cycles since acceptance
     done <samples> <cycles>                     last line; without it the output is truncated
     error <text>                                the testbench gave up
+
+An ``x`` in place of an integer, an unknown value that a register had, is read as :data:`UNKNOWN`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -27,7 +31,10 @@ from bitprop.errors import ShapeError, SimulationError
 from bitprop.formats import IntArray
 from bitprop.toolchain._process import run_tool, scratch_folder
 
-__all__ = ["AbstractSimulator", "CompiledDesign", "SimulationResult", "parse_results"]
+__all__ = ["UNKNOWN", "AbstractSimulator", "CompiledDesign", "SimulationResult", "parse_results"]
+
+UNKNOWN = -(1 << 63)
+"""Stands for an unknown value (``x``) in results: no register is 64 bits wide, so it equals no expected integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class SimulationResult:
         decision: ``[B]`` int64.
         latency_cycles: per sample, cycles from acceptance to the decision, ``[B]`` int64.
         cycles: clock cycles of the whole run.
+        accumulators: per layer the accumulators after the last cycle, ``[B, O]``.
         traces: for a traced run, per layer the accumulators after 0 .. L cycles, ``[L + 1, O]``; else empty.
     """
 
@@ -46,6 +54,7 @@ class SimulationResult:
     decision: IntArray
     latency_cycles: IntArray
     cycles: int
+    accumulators: tuple[IntArray, ...]
     traces: tuple[IntArray, ...] = ()
 
 
@@ -104,24 +113,22 @@ def parse_results(text: str, samples: int) -> SimulationResult:
     """Read what the testbench wrote.
 
     Raises:
-        SimulationError: truncated, malformed, an ``error`` record, or an unknown value (``x``).
+        SimulationError: truncated, malformed, or an ``error`` record.
     """
     lines = text.splitlines()
     if not lines or not text.endswith("\n") or not lines[-1].startswith("done "):
         last = lines[-1] if lines else "(nothing)"
         why = last if last.startswith("error ") else f"its last line is {last[:120]!r}"
         raise SimulationError(f"expected simulation results that end in a 'done' line, got a truncated file: {why}")
-    layers: dict[int, dict[int, list[int]]] = {}
-    traces: dict[int, dict[int, list[int]]] = {}
+    tables: dict[str, dict[int, dict[int, list[int]]]] = {"accumulator": {}, "layer": {}, "trace": {}}
     decision: dict[int, tuple[int, int]] = {}
     cycles = 0
     for number, line in enumerate(lines, start=1):
         kind, *words = line.split()
         try:
-            integers = [int(word) for word in words]
-            if kind in ("layer", "trace"):
-                table = layers if kind == "layer" else traces
-                row = table.setdefault(integers[0], {})
+            integers = [UNKNOWN if word in ("x", "X") else int(word) for word in words]
+            if kind in tables:
+                row = tables[kind].setdefault(integers[0], {})
                 if integers[1] in row:
                     raise ValueError("this record came before")
                 row[integers[1]] = integers[2:]
@@ -134,21 +141,23 @@ def parse_results(text: str, samples: int) -> SimulationResult:
             else:
                 raise ValueError("unknown record")
         except (ValueError, IndexError) as error:
-            hint = "; an 'x' is a register that was read before it was written" if "x" in "".join(words) else ""
             raise SimulationError(
-                f"expected integers in the simulation's results, got line {number}: {line[:160]!r} ({error}){hint}"
+                f"expected integers in the simulation's results, got line {number}: {line[:160]!r} ({error})"
             ) from error
     expected = list(range(samples))
+    layers, accumulators, traces = tables["layer"], tables["accumulator"], tables["trace"]
     if sorted(decision) != expected or sorted(layers) != list(range(len(layers))) or not layers:
         raise SimulationError(f"expected a decision for each of {samples} samples, got {len(decision)}; it lost some")
-    for index, rows in layers.items():
-        if sorted(rows) != expected or len({len(row) for row in rows.values()}) != 1:
-            raise SimulationError(f"expected {samples} equal rows from layer {index}, got {len(rows)}; it lost some")
+    for index in layers:
+        for rows in (layers[index], accumulators.get(index, {})):
+            if sorted(rows) != expected or len({len(row) for row in rows.values()}) != 1:
+                raise SimulationError(f"expected {samples} rows from layer {index}, got {len(rows)}; it lost some")
     return SimulationResult(
         layers=tuple(_table(layers[j], samples) for j in range(len(layers))),
         decision=np.array([decision[s][0] for s in expected], dtype=np.int64),
         latency_cycles=np.array([decision[s][1] for s in expected], dtype=np.int64),
         cycles=cycles,
+        accumulators=tuple(_table(accumulators[j], samples) for j in range(len(layers))),
         traces=tuple(_table(traces[j], len(traces[j])) for j in sorted(traces)),
     )
 
@@ -163,7 +172,7 @@ def _table(rows: dict[int, list[int]], count: int) -> IntArray:
 class AbstractSimulator(ABC):
     """One external simulator.  Stateless: everything a build leaves behind lives in a scratch folder.
 
-    A new one declares :attr:`name`, :meth:`version` and :meth:`_build` and enters
+    A new one declares :attr:`name`, :meth:`is_available`, :meth:`version` and :meth:`commands` and enters
     :data:`bitprop.toolchain.SIMULATORS`.
     """
 
@@ -182,8 +191,18 @@ class AbstractSimulator(ABC):
         """
 
     @abstractmethod
-    def _build(self, name: str, folder: Path, timeout: float) -> tuple[str, ...]:
-        """Build the network ``name`` whose files are in ``folder``; return the command that runs it there."""
+    def commands(self, name: str, folder: Path) -> tuple[list[str], list[str]]:
+        """Arguments that build the network ``name``, and arguments that run it, both from inside ``folder``.
+
+        Raises:
+            ToolNotFoundError: a program is not installed.
+            SimulationError: files are missing from the folder.
+        """
+
+    def shell_command(self, name: str, folder: Path, arguments: Sequence[str]) -> str:
+        """What to type to build and run a design by hand; ``arguments`` are the testbench's own."""
+        build, execute = self.commands(name, folder)
+        return f"cd {shlex.quote(str(folder))} && {shlex.join(build)} && {shlex.join([*execute, *arguments])}"
 
     @contextlib.contextmanager
     def compile(
@@ -217,7 +236,9 @@ class AbstractSimulator(ABC):
             for path in sorted(source.iterdir()):
                 if path.suffix in (".v", ".f", ".cpp") and path.is_file():
                     shutil.copyfile(path, folder / path.name)
-            yield CompiledDesign(self._build(name, folder, build_timeout), folder, run_timeout)
+            build, execute = self.commands(name, folder)
+            run_tool(build, cwd=folder, timeout=build_timeout)
+            yield CompiledDesign(tuple(execute), folder, run_timeout)
 
     def simulate(
         self,
@@ -235,7 +256,8 @@ class AbstractSimulator(ABC):
 
 
 def design_files(name: str, folder: Path) -> list[str]:
-    """The files that a simulation of ``name`` compiles: those of ``files.f``, then the testbench.
+    """The files that a simulation of ``name`` compiles: those of ``files.f``, the top if it is none of them, and the
+    testbench.
 
     Raises:
         SimulationError: there is no usable ``files.f``.
@@ -247,4 +269,5 @@ def design_files(name: str, folder: Path) -> list[str]:
     missing = [entry for entry in listed if not (folder / entry).is_file()]
     if missing:
         raise SimulationError(f"expected every file of files.f beside it, missing {missing}; emit the network again")
-    return [*listed, f"{name}_tb.v"]
+    top = [] if f"{name}.v" in listed else [f"{name}.v"]
+    return [*listed, *top, f"{name}_tb.v"]

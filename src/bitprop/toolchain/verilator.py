@@ -32,34 +32,30 @@ class VerilatorSimulator(AbstractSimulator):
     def version(self) -> str:
         return _version_of(VERILATOR.locate())
 
-    def _build(self, name: str, folder: Path, timeout: float) -> tuple[str, ...]:
-        run_tool(
-            [
-                VERILATOR.locate(),
-                "--cc",
-                "--exe",
-                "--build",
-                "-j",
-                str(_BUILD_JOBS),
-                "-O3",
-                "--x-assign",
-                "fast",
-                "--x-initial",
-                "fast",
-                "-Wno-fatal",
-                # one function per small group of statements: the C++ compiler's time grows faster than a file does
-                "--output-split",
-                "5000",
-                "-MAKEFLAGS",
-                "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1",
-                "--top-module",
-                f"{name}_tb",
-                "--prefix",
-                "Vtb",
-                *design_files(name, folder),
-                "verilator_main.cpp",
-            ],
-            cwd=folder,
-            timeout=timeout,
-        )
-        return (str(folder / "obj_dir" / "Vtb"),)
+    def commands(self, name: str, folder: Path) -> tuple[list[str], list[str]]:
+        build = [
+            str(VERILATOR.locate()),
+            "--cc",
+            "--exe",
+            "--build",
+            "-j",
+            str(_BUILD_JOBS),
+            "-O3",
+            "--x-assign",
+            "fast",
+            "--x-initial",
+            "fast",
+            "-Wno-fatal",
+            # many files of moderate size: the C++ compiler's time grows faster than a file does, and make has two jobs
+            "--output-split",
+            "5000",
+            "-MAKEFLAGS",
+            "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1",
+            "--top-module",
+            f"{name}_tb",
+            "--prefix",
+            "Vtb",
+            *design_files(name, folder),
+            "verilator_main.cpp",
+        ]
+        return build, ["./obj_dir/Vtb"]
