@@ -68,6 +68,17 @@ class SCNetwork(nn.Module):
         self.features = tuple(int(width) for width in features)
         self.signed_input = bool(signed_input)
         self.precision_bits = precision_bits
+        self._arguments = {
+            "features": list(self.features),
+            "signed_input": self.signed_input,
+            "activation": activation,
+            "lengths": [list(candidates) for candidates in per_layer],
+            "encodings": list(encodings),
+            "correlation_range": list(correlation_range),
+            "generator": generator,
+            "precision_bits": precision_bits,
+            "scale_bits": scale_bits,
+        }
         self.layers = nn.ModuleList(
             SCLinear(
                 features[index],
@@ -83,6 +94,10 @@ class SCNetwork(nn.Module):
             )
             for index in range(depth)
         )
+
+    def arguments(self) -> dict[str, Any]:
+        """What the constructor was given, less the seed: plain values that build the same shape again."""
+        return dict(self._arguments)
 
     def sc_layers(self) -> tuple[SCLinear, ...]:
         """The layers, input first."""
@@ -171,9 +186,9 @@ class SCNetwork(nn.Module):
             {
                 "length_probabilities": layer.design.length_probabilities().tolist(),
                 "encoding_probabilities": layer.design.encoding_probabilities().tolist(),
-                "expected_length": float(layer.design.expected_length()),
-                "correlation": float(layer.design.correlation()),
-                "gain": math.exp(float(layer.log_gain)),
+                "expected_length": float(layer.design.expected_length().detach()),
+                "correlation": float(layer.design.correlation().detach()),
+                "gain": math.exp(float(layer.log_gain.detach())),
             }
             for layer in self.sc_layers()
         ]

@@ -1,0 +1,216 @@
+"""The configuration of a training run: one TOML file, checked field by field, saved with the run."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bitprop._checks import check_identifier
+from bitprop.artifacts import write_text
+from bitprop.errors import ConfigError
+from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
+from bitprop.nn.design import check_candidates
+from bitprop.nn.sources import MAX_LENGTH
+from bitprop.ops import SOURCES
+
+__all__ = ["DataConfig", "NetworkConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
+
+_Length = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Section ``[data]``.
+
+    Attributes:
+        source: ``digits``, ``fashion_mnist``, or the path of a ``.npz`` or ``.csv`` file (relative to the
+            configuration file).
+        folder: where Fashion-MNIST's idx files are, if not in the usual place; empty for none.
+        test_share: share held out of a file without a split of its own.
+        validation_share: share of the training samples kept aside to choose the best epoch; 0 for none.
+    """
+
+    source: str = "digits"
+    folder: str = ""
+    test_share: float = Field(default=0.2, gt=0, lt=1)
+    validation_share: float = Field(default=0.1, ge=0, lt=1)
+
+
+class NetworkConfig(_Section):
+    """Section ``[network]``: the shape, and the design space of its layers.
+
+    Attributes:
+        hidden: widths of the hidden layers.
+        activation: ``clamp01`` or ``hardtanh``.
+        lengths: candidate stream lengths, one list for all layers or one list per layer.
+        encodings: candidate encodings.
+        min_correlation: smallest correlation.
+        max_correlation: largest correlation; equal to the smallest to fix it.
+        generator: ``sobol``, ``lfsr``, ``halton``, ``counter`` or ``bernoulli``.
+        precision_bits: n.
+        scale_bits: bits of each hidden layer's scale.
+    """
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = (32,)
+    activation: str = Field(default="clamp01", pattern="^(clamp01|hardtanh)$")
+    lengths: tuple[_Length, ...] | tuple[tuple[_Length, ...], ...] = (4, 8, 16, 32, 64)
+    encodings: tuple[str, ...] = ("sign_magnitude", "bipolar")
+    min_correlation: float = Field(default=-0.25, ge=-1, le=1)
+    max_correlation: float = Field(default=0.25, ge=-1, le=1)
+    generator: str = "sobol"
+    precision_bits: int = Field(default=DEFAULT_PRECISION_BITS, ge=MIN_PRECISION_BITS, le=MAX_PRECISION_BITS)
+    scale_bits: int = Field(default=8, ge=2, le=16)
+
+    @field_validator("generator")
+    @classmethod
+    def _known_generator(cls, value: str) -> str:
+        if value not in SOURCES:
+            raise ValueError(f"expected a generator among {', '.join(SOURCES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _usable_space(self) -> NetworkConfig:
+        for lengths in self.lengths_per_layer():
+            check_candidates(lengths, self.encodings, (self.min_correlation, self.max_correlation))
+        return self
+
+    def lengths_per_layer(self) -> tuple[tuple[int, ...], ...]:
+        """Candidate lengths of every layer, input first."""
+        depth = len(self.hidden) + 1
+        if self.lengths and isinstance(self.lengths[0], tuple):
+            if len(self.lengths) != depth:
+                raise ConfigError(f"expected lengths for {depth} layers, got {len(self.lengths)}; give one list each")
+            return tuple(entry for entry in self.lengths if isinstance(entry, tuple))
+        return (tuple(entry for entry in self.lengths if isinstance(entry, int)),) * depth
+
+
+class TrainingConfig(_Section):
+    """Section ``[training]``: three phases and their costs.
+
+    Attributes:
+        warmup_epochs: relaxed mode; the weights alone.
+        joint_epochs: bit-true mode, a mixture over designs that is annealed towards a choice.
+        finish_epochs: bit-true mode, the choice committed.
+        batch_size: samples per step.
+        learning_rate: of weights, biases and gains, at its peak.
+        design_learning_rate: of the design logits.
+        weight_decay: decoupled, on the weights.
+        label_smoothing: of the cross-entropy.
+        length_cost: times the mean length over products, relative to the longest candidate.
+        correlation_cost: times the sum of squared correlations.
+        temperature_start: of the choice, at the beginning of the joint phase.
+        temperature_end: at its end.
+        patience: epochs of the last phase without a better validation loss before stopping; 0 never stops.
+        average_decay: decay of the exponential moving average of the weights that is kept; 0 keeps the last ones.
+    """
+
+    warmup_epochs: int = Field(default=20, ge=0, le=10_000)
+    joint_epochs: int = Field(default=20, ge=0, le=10_000)
+    finish_epochs: int = Field(default=40, ge=0, le=10_000)
+    batch_size: int = Field(default=64, ge=1, le=1 << 20)
+    learning_rate: float = Field(default=5e-3, gt=0, le=10)
+    design_learning_rate: float = Field(default=3e-2, ge=0, le=10)
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    length_cost: float = Field(default=0.05, ge=0, le=1e6)
+    correlation_cost: float = Field(default=0.0, ge=0, le=1e6)
+    temperature_start: float = Field(default=1.0, gt=0, le=100)
+    temperature_end: float = Field(default=0.25, gt=0, le=100)
+    patience: int = Field(default=0, ge=0, le=10_000)
+    average_decay: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def epochs(self) -> int:
+        """All phases together."""
+        return self.warmup_epochs + self.joint_epochs + self.finish_epochs
+
+    @model_validator(mode="after")
+    def _some_epochs(self) -> TrainingConfig:
+        if self.epochs == 0:
+            raise ValueError("expected at least one epoch in warmup_epochs, joint_epochs or finish_epochs")
+        return self
+
+
+class RunConfig(_Section):
+    """A whole run.
+
+    Attributes:
+        name: name of the network, a lower-case identifier: it becomes the Verilog top module.
+        seed: the one seed of splits, weights and order.
+        data: section ``[data]``.
+        network: section ``[network]``.
+        training: section ``[training]``.
+
+    Example:
+        >>> RunConfig(name="tiny", training={"joint_epochs": 3}).training.joint_epochs
+        3
+    """
+
+    name: str = "network"
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
+    data: DataConfig = DataConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, value: str) -> str:
+        return check_identifier("name", value)
+
+    def to_toml(self) -> str:
+        """The configuration as TOML text; every field is written, so the file says what ran."""
+        return tomli_w.dumps(self.model_dump(mode="python"))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write :meth:`to_toml` atomically."""
+        return write_text(path, self.to_toml())
+
+
+def parse_config(fields: dict[str, Any], where: str = "configuration") -> RunConfig:
+    """Check plain fields.
+
+    Raises:
+        ConfigError: an unknown, missing or unusable field; the message names each.
+    """
+    try:
+        return RunConfig.model_validate(fields)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in detail['loc']) or where}: {detail['msg']}, got {_short(detail['input'])}"
+            for detail in error.errors(include_url=False)
+        ]
+        raise ConfigError(f"{where}: " + "; ".join(problems)) from error
+
+
+def load_config(path: str | os.PathLike[str]) -> RunConfig:
+    """Read a TOML configuration; a relative data file in it is taken relative to the configuration.
+
+    Raises:
+        ConfigError: missing, not TOML, or an unusable field.
+    """
+    target = Path(path)
+    try:
+        fields = tomllib.loads(target.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"expected a configuration file at {target}, found none; check the path") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"expected TOML in {target}: {error}") from error
+    config = parse_config(fields, str(target))
+    source = Path(config.data.source)
+    if source.suffix in {".npz", ".csv"} and not source.is_absolute():
+        data = config.data.model_copy(update={"source": str((target.parent / source).resolve())})
+        config = config.model_copy(update={"data": data})
+    return config
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
