@@ -82,7 +82,7 @@ def make_document(
                 numbers = layer_numbers(activation, weight, selector, layer["correlation_raw"], layer["length"])
                 bias = np.array(layer["bias_raw"], dtype=np.int64)
                 bounds = accumulator_bounds(layer["encoding"], numbers, thresholds, negative, bias, precision_bits)
-                layer["accumulator_bits"] = max(2, bounds.bits)
+                layer["accumulator_bits"] = bounds.bits
         filled.append(layer)
     return parse_document(
         {

@@ -13,6 +13,7 @@ members of the same list.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from functools import cached_property
@@ -79,8 +80,15 @@ class _Model(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
+_SOURCE_FIELDS = ("kind", "width", "seed")
+
+
 class SourceEntry(BaseModel):
-    """A number source: ``kind``, ``width``, ``seed``, and the kind's own integer fields beside them."""
+    """A number source: ``kind``, ``width``, ``seed``, and the kind's own integer fields beside them.
+
+    Fields that the kind can fill in itself (an LFSR's polynomial) are filled in, so that a saved document says
+    everything that the hardware needs.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow", frozen=True)
     __pydantic_extra__: dict[str, int]
@@ -88,6 +96,14 @@ class SourceEntry(BaseModel):
     kind: str
     width: int = Field(ge=MIN_PRECISION_BITS, le=MAX_PRECISION_BITS)
     seed: int = Field(ge=0, lt=_MAX_ONE)
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> SourceEntry:
+        # a source that cannot be built is reported later, with its path
+        with contextlib.suppress(BitpropError):
+            fields = self.build().to_dict()
+            self.__pydantic_extra__.update({key: fields[key] for key in fields if key not in _SOURCE_FIELDS})
+        return self
 
     def build(self) -> AbstractSource:
         """The source itself.
@@ -156,6 +172,15 @@ class DenseLayer(_Model):
     bias_raw: _Bias
     accumulator_bits: int = Field(ge=2, le=62)
     output: Annotated[Requantise | Logits, Field(discriminator="kind")]
+
+    # The cached arrays live beside the fields and are no part of what a layer is: compare the fields only.
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DenseLayer):
+            return NotImplemented
+        return all(getattr(self, field) == getattr(other, field) for field in DenseLayer.model_fields)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.in_features, self.out_features, self.length, self.bias_raw))
 
     @cached_property
     def thresholds(self) -> IntArray:
@@ -295,6 +320,8 @@ _UNION_TAGS = frozenset({"requantise", "logits"})
 
 def _path(location: tuple[int | str, ...]) -> str:
     text = ""
+    if location[:1] == ("training",):
+        location = location[:2]  # below it pydantic tries one type after the other
     for index, part in enumerate(location):
         if part in _UNION_TAGS and index and location[index - 1] == "output":
             continue  # pydantic names the member of the union; the document has no such level

@@ -1,0 +1,146 @@
+// golden_tb_alone_1_tb: streams samples from a file through golden_tb_alone_1, back to back, and writes every integer.
+//
+//   +inputs=FILE    3 decimal integers a sample, white space between them
+//   +results=FILE   records, one a line:
+//                     accumulator LAYER SAMPLE INTEGER ...    a layer's accumulators after its last cycle
+//                     layer LAYER SAMPLE INTEGER ...    what a layer hands on; the last layer's are the logits
+//                     decision SAMPLE CLASS LATENCY     the latency counts cycles since acceptance
+//                     trace LAYER CYCLE INTEGER ...     accumulators of the traced sample after CYCLE cycles
+//                     done SAMPLES CYCLES               always last; an 'error' record ends the run instead
+//   +samples=N      how many samples to read
+//   +trace=SAMPLE   sample to trace, optional
+//
+// Not for synthesis.  Generated from an SC-NIR document: change the document, not this file.
+module golden_tb_alone_1_tb (
+    input wire clock
+);
+    // cycles without a decision after which the run is given up
+    localparam PATIENCE = 140;
+
+    reg [8*4096-1:0] input_name, result_name;
+    integer input_file, result_file, samples, trace_sample;
+    integer status, number, i;
+    integer cycle, progress, sent, accepted, decided;
+    integer accepted_at [0:2];
+    integer handed_on [0:0];
+    integer entered [0:0];
+    integer traced [0:0];
+
+    reg reset, in_valid, finished;
+    reg [17:0] in_values;
+    wire in_ready, out_valid;
+    wire [0:0] out_class;
+    wire [11:0] out_logits;
+
+    golden_tb_alone_1 dut (
+        .clock(clock),
+        .reset(reset),
+        .in_valid(in_valid),
+        .in_ready(in_ready),
+        .in_values(in_values),
+        .out_valid(out_valid),
+        .out_ready(1'b1),
+        .out_class(out_class),
+        .out_logits(out_logits)
+    );
+
+    initial begin
+        reset = 1'b1;
+        in_valid = 1'b0;
+        in_values = 0;
+        finished = 1'b0;
+        cycle = 0;
+        progress = 0;
+        sent = 0;
+        accepted = 0;
+        decided = 0;
+        for (i = 0; i < 1; i = i + 1) begin
+            handed_on[i] = 0;
+            entered[i] = 0;
+            traced[i] = 0;
+        end
+        if (!$value$plusargs("inputs=%s", input_name) || !$value$plusargs("results=%s", result_name)
+                || !$value$plusargs("samples=%d", samples)) begin
+            $display("expected +inputs=FILE +results=FILE +samples=N");
+            $finish;
+        end
+        if (!$value$plusargs("trace=%d", trace_sample)) trace_sample = -1;
+        input_file = $fopen(input_name, "r");
+        result_file = $fopen(result_name, "w");
+        if (input_file == 0 || result_file == 0) begin
+            $display("cannot open the input or the result file");
+            $finish;
+        end
+    end
+
+    // everything is sampled before the edge and driven after it, as a register would
+    always @(posedge clock) if (!finished) begin
+        cycle <= cycle + 1;
+        if (cycle == 1) reset <= 1'b0;
+
+        // offer the next sample as soon as the one before is accepted
+        if (!reset && (!in_valid || in_ready)) begin
+            if (sent < samples) begin
+                for (i = 0; i < 3; i = i + 1) begin
+                    status = $fscanf(input_file, "%d", number);
+                    if (status != 1) begin
+                        $fdisplay(result_file, "error sample %0d ends before feature %0d", sent, i);
+                        finished <= 1'b1;
+                        $finish;
+                    end
+                    in_values[i*6 +: 6] <= number[5:0];
+                end
+                in_valid <= 1'b1;
+                sent <= sent + 1;
+            end else in_valid <= 1'b0;
+        end
+        if (in_valid && in_ready) begin
+            accepted_at[accepted % 3] <= cycle;
+            accepted <= accepted + 1;
+        end
+
+        // layer 0: classes
+        if (dut.layer_classes.load) begin
+            entered[0] <= entered[0] + 1;
+            traced[0] <= 0;
+        end
+        if ((dut.layer_classes.enable || dut.layer_classes.store) && entered[0] == trace_sample + 1) begin
+            $fwrite(result_file, "trace 0 %0d", traced[0]);
+            for (i = 0; i < 2; i = i + 1)
+                $fwrite(result_file, " %0d", $signed(dut.layer_classes.accumulators[i*6 +: 6]));
+            $fwrite(result_file, "\n");
+            traced[0] <= traced[0] + 1;
+        end
+        if (dut.layer_classes.store) begin
+            $fwrite(result_file, "accumulator 0 %0d", entered[0] - 1);
+            for (i = 0; i < 2; i = i + 1)
+                $fwrite(result_file, " %0d", $signed(dut.layer_classes.accumulators[i*6 +: 6]));
+            $fwrite(result_file, "\n");
+        end
+        if (dut.from_classes_valid && dut.from_classes_ready) begin
+            $fwrite(result_file, "layer 0 %0d", handed_on[0]);
+            for (i = 0; i < 2; i = i + 1)
+                $fwrite(result_file, " %0d", $signed(dut.from_classes_values[i*6 +: 6]));
+            $fwrite(result_file, "\n");
+            handed_on[0] <= handed_on[0] + 1;
+        end
+
+        // the decision, taken at once
+        if (out_valid && !reset) begin
+            $fdisplay(result_file, "decision %0d %0d %0d", decided, out_class, cycle - accepted_at[decided % 3]);
+            decided <= decided + 1;
+            progress <= cycle;
+            if (decided + 1 == samples) begin
+                $fdisplay(result_file, "done %0d %0d", samples, cycle);
+                $fclose(result_file);
+                finished <= 1'b1;
+                $finish;
+            end
+        end else if (cycle - progress > PATIENCE) begin
+            $fdisplay(result_file, "error no decision in the last %0d cycles", PATIENCE);
+            $fclose(result_file);
+            finished <= 1'b1;
+            $finish;
+        end
+    end
+endmodule
