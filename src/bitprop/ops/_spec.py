@@ -208,9 +208,13 @@ class AbstractSource(ABC):
     kind: ClassVar[str]
     exportable: ClassVar[bool] = True
 
+    def _check_field(self, name: str, low: int, high: int) -> None:
+        """Check an integer field and keep it as a plain ``int``, so that NumPy's integers do not travel on."""
+        object.__setattr__(self, name, check_integer(name, getattr(self, name), low, high))
+
     def _check_common(self) -> None:
-        check_integer("width", self.width, MIN_PRECISION_BITS, MAX_PRECISION_BITS)
-        check_integer("seed", self.seed, 0, (1 << self.width) - 1)
+        self._check_field("width", MIN_PRECISION_BITS, MAX_PRECISION_BITS)
+        self._check_field("seed", 0, (1 << self.width) - 1)
 
     @property
     @abstractmethod

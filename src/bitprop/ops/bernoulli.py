@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from bitprop._checks import check_integer
 from bitprop.errors import NotExportableError
 from bitprop.formats import MAX_PRECISION_BITS, MIN_PRECISION_BITS, IntArray
 from bitprop.ops._spec import OPS, SOURCES, AbstractSource, OpSpec, check_length, numbers
@@ -58,8 +57,8 @@ class BernoulliSource(AbstractSource):
     exportable: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_integer("width", self.width, MIN_PRECISION_BITS, MAX_PRECISION_BITS)
-        check_integer("seed", self.seed, 0, 2**63 - 1)
+        self._check_field("width", MIN_PRECISION_BITS, MAX_PRECISION_BITS)
+        self._check_field("seed", 0, 2**63 - 1)
 
     @property
     def period(self) -> None:

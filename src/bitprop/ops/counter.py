@@ -20,7 +20,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from bitprop._checks import check_integer
 from bitprop.formats import IntArray
 from bitprop.ops._spec import OPS, SOURCES, AbstractSource, OpSpec, Parameter, Port, check_length, numbers
 
@@ -73,7 +72,7 @@ class CounterSource(AbstractSource):
 
     def __post_init__(self) -> None:
         self._check_common()
-        check_integer("stride", self.stride, 1, (1 << self.width) - 1)
+        self._check_field("stride", 1, (1 << self.width) - 1)
 
     @property
     def period(self) -> int:

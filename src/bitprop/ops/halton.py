@@ -32,8 +32,6 @@ __all__ = ["GUARD_BITS", "HaltonSource", "ternary_digits"]
 GUARD_BITS = 8
 """Fraction bits kept below the number while the ternary digits are summed."""
 
-_BASES = (2, 3)
-
 
 def ternary_digits(width: int) -> int:
     """The fewest ternary digits m with ``3**m >= 2**width``.
@@ -97,8 +95,12 @@ class HaltonSource(AbstractSource):
 
     def __post_init__(self) -> None:
         self._check_common()
-        if isinstance(self.base, bool) or self.base not in _BASES:
-            raise RangeError(f"expected a Halton base of 2 or 3, got {self.base!r}; hardware exists for these two")
+        try:
+            self._check_field("base", 2, 3)
+        except RangeError:
+            raise RangeError(
+                f"expected a Halton base of 2 or 3, got {self.base!r}; hardware exists for these two"
+            ) from None
 
     @property
     def period(self) -> int:

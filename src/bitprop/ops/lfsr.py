@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from bitprop._checks import check_integer
 from bitprop.errors import RangeError
 from bitprop.formats import IntArray
 from bitprop.ops._spec import OPS, SOURCES, AbstractSource, OpSpec, Parameter, Port, check_length, numbers
@@ -197,12 +196,13 @@ class LfsrSource(AbstractSource):
     kind: ClassVar[str] = "lfsr"
 
     def __post_init__(self) -> None:
+        self._check_field("width", 3, _MAX_WIDTH)
         if self.width not in LFSR_POLYNOMIALS:
             raise RangeError(f"expected an LFSR width in 3 .. 16 or 32, got {self.width!r}")
-        check_integer("seed", self.seed, 0, (1 << self.width) - 1)
+        self._check_field("seed", 0, (1 << self.width) - 1)
         if self.seed == 0:
             raise RangeError("expected a non-zero LFSR seed, got 0; a register of zeros never leaves zero")
-        check_integer("polynomial", self.polynomial, 0, (1 << (_MAX_WIDTH + 1)) - 1)
+        self._check_field("polynomial", 0, (1 << (_MAX_WIDTH + 1)) - 1)
         if self.polynomial == 0:
             object.__setattr__(self, "polynomial", LFSR_POLYNOMIALS[self.width])
         if self.polynomial.bit_length() - 1 != self.width:

@@ -130,7 +130,7 @@ class SobolSource(AbstractSource):
 
     def __post_init__(self) -> None:
         self._check_common()
-        check_integer("dimension", self.dimension, 0, SOBOL_DIMENSIONS - 1)
+        self._check_field("dimension", 0, SOBOL_DIMENSIONS - 1)
 
     @property
     def period(self) -> int:
