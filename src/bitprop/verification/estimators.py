@@ -34,6 +34,7 @@ from bitprop.training.sc_estimators import (
     ESTIMATORS,
     AbstractEstimator,
     Loss,
+    exact_expectation,
     exact_gradient,
     make_estimator,
 )
@@ -55,6 +56,7 @@ ALPHA = 1e-3
 _POWER = 0.95  # per test: a bias this likely to be rejected counts as detectable
 _RESOLUTION = 0.5  # a test that would miss a 50% scale error tests nothing
 _MIN_RARE = 25.0  # expected draws of a bit's rarer value, below which means are not near normal
+_ZERO = 1e-13  # of the loss: below it a gradient is rounding
 _MAX_SAMPLES = 1 << 22
 
 Status = Literal["PASS", "FAIL", "VACUOUS"]
@@ -89,16 +91,17 @@ class HotellingResult:
     detectable_scale: float | None
 
 
-def hotelling(rows: Tensor, exact: Tensor, *, alpha: float = ALPHA) -> HotellingResult:
+def hotelling(rows: Tensor, exact: Tensor, *, alpha: float = ALPHA, unit: float = 0.0) -> HotellingResult:
     """Test whether independent ``rows`` ``[n, N]`` have the mean ``exact`` ``[N]``.
 
-    Coordinates and combinations of coordinates that do not vary at all are compared to rounding (relative 1e-10 in
-    float64, 1e-5 in float32) and leave the statistic.
+    Coordinates and combinations of coordinates that do not vary at all are compared to rounding (1e-10 in float64,
+    1e-5 in float32, relative to the largest coordinate or to ``unit * 1e-3``) and leave the statistic.
 
     Args:
         rows: independent, identically distributed estimates, finite; n > N + 1.
         exact: the claimed mean.
         alpha: level at which the detectable bias is stated, 1e-12 .. 0.5.
+        unit: size of the loss, so that a gradient of nothing but rounding counts as zero; 0 if unknown.
 
     Raises:
         ShapeError: the shapes do not fit, or there are too few rows.
@@ -123,10 +126,10 @@ def hotelling(rows: Tensor, exact: Tensor, *, alpha: float = ALPHA) -> Hotelling
     mean = x[0] + (x - x[0]).mean(dim=0)  # identical rows: exactly their value
     deviations = x - mean
     spread = deviations.square().sum(dim=0).div(n - 1).sqrt()
-    size = torch.maximum(mean.abs(), mu.abs())
-    moving = spread > rounding * 1e-2 * max(float(size.max()), torch.finfo(torch.float64).tiny)
+    size = max(float(torch.maximum(mean.abs(), mu.abs()).max()), 1e-3 * unit)
+    moving = spread > rounding * 1e-2 * max(size, torch.finfo(torch.float64).tiny)
     off = mean - mu
-    fixed_off = bool((off[~moving].abs() > rounding * float(size.max())).any())
+    fixed_off = bool((off[~moving].abs() > rounding * size).any())
     errors = torch.where(moving, spread, 0.0) / math.sqrt(n)
     if not bool(moving.any()):
         return HotellingResult(0.0, 0.0 if fixed_off else 1.0, 0, n, mean, errors, fixed_off, None, None)
@@ -219,13 +222,12 @@ class UnbiasednessResult:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def _verdict(test: HotellingResult, exact: Tensor, alpha: float, retested: bool) -> tuple[Status, str]:
-    norm = float(exact.norm())
+def _verdict(test: HotellingResult, exact: Tensor, alpha: float, unit: float, retested: bool) -> tuple[Status, str]:
     if test.p_value <= alpha:
         if test.fixed_off:
             return "FAIL", "a direction in which the estimates never vary differs from the exact gradient"
         return "FAIL", f"two tests on fresh draws rejected the claim, the second with p = {test.p_value:.2e}"
-    if norm == 0.0:
+    if float(exact.norm()) <= _ZERO * unit:
         return "VACUOUS", "the exact gradient is zero: neither sign nor scale can be tested; choose other logits"
     if test.rank == 0:
         return "PASS", "deterministic, equal to the exact gradient to rounding"
@@ -247,6 +249,7 @@ def unbiasedness(
     claim: str = "d/dlogits E[f(z)]",
     alpha: float = ALPHA,
     evaluations: int = 1,
+    unit: float = 0.0,
 ) -> UnbiasednessResult:
     """Test that independent rows from ``draw`` have the mean ``exact``; retest once before calling it a failure.
 
@@ -259,6 +262,7 @@ def unbiasedness(
         claim: what the mean is claimed to be.
         alpha: level of each test, 1e-12 .. 0.5.
         evaluations: loss evaluations of one row.
+        unit: size of the loss, below 1e-13 of which a gradient counts as zero; 0 if unknown.
 
     Raises:
         RangeError: an argument out of range, or too few samples.
@@ -285,15 +289,16 @@ def unbiasedness(
             worst = bad
             p_values.append(0.0)
             break
-        test = hotelling(rows, mu, alpha=alpha)
+        test = hotelling(rows, mu, alpha=alpha, unit=unit)
         p_values.append(test.p_value)
         if test.p_value <= alpha and len(p_values) == 1:
             continue
-        status, detail = _verdict(test, mu, alpha, len(p_values) == 2)
+        status, detail = _verdict(test, mu, alpha, unit, len(p_values) == 2)
         off = (test.mean - mu).abs()
         worst = int(torch.argmax(off / test.standard_errors if bool((test.standard_errors > 0).all()) else off))
         break
-    norm = float(mu.norm())
+    size = float(mu.norm())
+    norm = size if size > _ZERO * unit else 0.0
     bias = test.mean - mu
     detectable = test.detectable_bias
     return UnbiasednessResult(
@@ -320,6 +325,11 @@ def unbiasedness(
         detail=detail,
         seconds=time.perf_counter() - start,
     )
+
+
+def _loss_size(loss: Loss, logits: Tensor) -> float:
+    with torch.no_grad():
+        return float(exact_expectation(lambda z: loss(z).abs(), logits))
 
 
 def check_unbiased(
@@ -364,6 +374,7 @@ def check_unbiased(
         claim=claim,
         alpha=alpha,
         evaluations=estimator.evaluations,
+        unit=_loss_size(loss, logits),
     )
     rare = samples * torch.sigmoid(-logits.detach().double().abs())
     if float(rare.min()) < _MIN_RARE and result.rank > 0:
@@ -423,7 +434,7 @@ def profile_estimators(
     count = check_integer("samples", samples, 2, _MAX_SAMPLES)
     exact = exact_gradient(loss, logits)
     norm = float(exact.norm())
-    if norm == 0.0:
+    if norm <= _ZERO * _loss_size(loss, logits):
         raise RangeError("expected a problem with a non-zero gradient, got zero; choose other logits or another loss")
     chosen = [make_estimator(name) for name in ESTIMATORS] if estimators is None else estimators
     profiles = []

@@ -21,6 +21,7 @@ from bitprop.training.sc_estimators.gumbel import Gumbel
 from bitprop.training.sc_estimators.leave_one_out import LeaveOneOut
 from bitprop.training.sc_estimators.pathwise_relaxation import PathwiseRelaxation
 from bitprop.training.sc_estimators.rebar import Rebar
+from bitprop.training.sc_estimators.regression import estimator_regression
 from bitprop.training.sc_estimators.score_function import ScoreFunction
 from bitprop.training.sc_estimators.straight_through import StraightThrough
 from bitprop.training.sc_estimators.stream_loss import StreamProductLoss
@@ -41,6 +42,7 @@ __all__ = [
     "StraightThrough",
     "StreamProductLoss",
     "bit_patterns",
+    "estimator_regression",
     "exact_expectation",
     "exact_gradient",
     "make_estimator",

@@ -99,5 +99,7 @@ def exact_gradient(loss: Loss, logits: Tensor) -> Tensor:
     phi = check_logits(logits).double()
     _check_bits(phi.numel())
     with torch.no_grad():
-        weighted = pattern_probabilities(phi) * _values(loss, phi.numel())
+        values = _values(loss, phi.numel())
+        # any constant may be taken off f; this one makes the gradient of a constant loss exactly zero
+        weighted = pattern_probabilities(phi) * (values - values[0])
         return weighted @ (bit_patterns(phi.numel()) - torch.sigmoid(phi))

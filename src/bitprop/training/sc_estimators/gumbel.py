@@ -14,6 +14,7 @@ concrete distribution*, ICLR 2017.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -33,7 +34,16 @@ from bitprop.training.sc_estimators._estimator import (
 
 __all__ = ["Gumbel"]
 
-_NODES = {1: 4096, 2: 512, 3: 64, 4: 24}  # quadrature nodes per bit; the grid stays below 2**19 points
+_NODES = {1: 512, 2: 512, 3: 64, 4: 24}  # quadrature nodes per bit; the grid stays below 2**19 points
+
+
+@lru_cache(maxsize=8)
+def _legendre(bits: int) -> tuple[Tensor, Tensor]:
+    """Gauss-Legendre points ``[points, bits]`` and weights ``[points]`` over the unit cube, float64."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES[bits])
+    grid = torch.cartesian_prod(*[torch.from_numpy((nodes + 1.0) / 2.0)] * bits).view(-1, bits)
+    weight = torch.cartesian_prod(*[torch.from_numpy(weights / 2.0)] * bits).view(-1, bits)
+    return grid, weight.prod(dim=-1)
 
 
 @ESTIMATORS.register("gumbel")
@@ -86,8 +96,5 @@ class Gumbel(AbstractEstimator):
         phi = check_logits(logits).double()
         if phi.numel() not in _NODES:
             raise RangeError(f"expected at most {max(_NODES)} bits for quadrature, got {phi.numel()}; use fewer bits")
-        nodes, weights = np.polynomial.legendre.leggauss(_NODES[phi.numel()])
-        axis = torch.from_numpy((nodes + 1.0) / 2.0)
-        grid = torch.cartesian_prod(*[axis] * phi.numel()).view(-1, phi.numel())
-        weight = torch.cartesian_prod(*[torch.from_numpy(weights / 2.0)] * phi.numel()).view(-1, phi.numel())
-        return weight.prod(dim=-1) @ self._slope(loss, phi, grid)
+        grid, weight = _legendre(phi.numel())
+        return weight @ self._slope(loss, phi, grid)

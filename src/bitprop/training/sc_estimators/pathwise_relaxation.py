@@ -61,5 +61,5 @@ class PathwiseRelaxation(AbstractEstimator):
     @staticmethod
     def _gradient(loss: Loss, logits: Tensor) -> Tensor:
         p = torch.sigmoid(logits)
-        _, slope = loss_gradient(loss, p)
-        return slope * p * (1.0 - p)
+        _, slope = loss_gradient(loss, p.unsqueeze(0))  # a batch of one, as losses expect
+        return slope[0] * p * (1.0 - p)

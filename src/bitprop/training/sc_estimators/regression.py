@@ -27,7 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bitprop._checks import check_integer
+from bitprop._checks import check_integer, check_real
 from bitprop.artifacts import evidence
 from bitprop.errors import RangeError
 from bitprop.seeds import derive_seed
@@ -177,6 +177,8 @@ def estimator_regression(
     names = _checked_names(estimators)
     check_integer("seed", seed, 0, 2**63 - 1)
     count = check_integer("samples", samples, 100, 1 << 20)
+    check_real("first", first, -1.0, 1.0)
+    check_real("second", second, -1.0, 1.0)
     values = (torch.tensor(first, dtype=torch.float64), torch.tensor(second, dtype=torch.float64))
     negative = encoding == "sign_magnitude" and first * second < 0.0
     table: dict[str, Any] = {}
