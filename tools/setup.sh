@@ -18,6 +18,8 @@ Makes .venv in the project folder with everything that `make demo` and `make tes
 Environment:
   PYTHON           the Python to build .venv with (3.11 or newer). Default: the newest of python3.13,
                    python3.12, python3.11 and python3; an existing .venv that works keeps its own.
+  BITPROP_IVERILOG, BITPROP_VVP, BITPROP_VERILATOR
+                   the simulators, where they are not on PATH or not the ones to use
   PIP_*            pip's own settings, and pip's configuration files, are honoured.
 
 Smaller torch: on x86-64 Linux the default package index serves torch built for CUDA, several gigabytes with
@@ -111,14 +113,16 @@ venv_fits() {
 
 # --- System packages ----------------------------------------------------------------------------------------
 
+have() { command -v "$1" >/dev/null; }
+
 packages=()
 find_missing() {
     packages=()
     if [ "$tools" = yes ]; then
-        local pair
-        for pair in iverilog:iverilog vvp:iverilog verilator:verilator g++:g++ make:make; do
-            command -v "${pair%%:*}" >/dev/null || [[ " ${packages[*]-} " == *" ${pair#*:} "* ]] || packages+=("${pair#*:}")
-        done
+        if ! have "${BITPROP_IVERILOG:-iverilog}" || ! have "${BITPROP_VVP:-vvp}"; then packages+=(iverilog); fi
+        have "${BITPROP_VERILATOR:-verilator}" || packages+=(verilator)
+        have g++ || packages+=(g++)
+        have make || packages+=(make)
     fi
     if [ "$fits" = no ] && ! can_make_venv "$python"; then
         packages+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
