@@ -155,6 +155,11 @@ class SCLinear(nn.Module):
         """Products per cycle: I * O."""
         return self.in_features * self.out_features
 
+    @property
+    def exportable(self) -> bool:
+        """Whether hardware can have the layer's number sources."""
+        return all(sources.activation.exportable for sources in self._sources.values())
+
     @torch.no_grad()
     def project_(self) -> None:
         """Clamp the weights to [-1, 1], where an encoding can represent them; call after an optimiser step."""
@@ -236,7 +241,7 @@ class SCLinear(nn.Module):
         """
         choice = self.design.choice()
         sources = self._sources[choice.length]
-        if not sources.activation.exportable:
+        if not self.exportable:
             raise NotExportableError(
                 f"expected number sources that hardware can have, got {self.generator!r}; train with sobol, lfsr, "
                 "halton or counter"

@@ -39,7 +39,7 @@ def layer_sources(generator: str, length: int, precision_bits: int, seed: int = 
     one = 1 << n
     check_integer("length", length, 1, MAX_LENGTH)
     check_integer("seed", seed, 0, one - 1)
-    half_step = max(one // (2 * _power_of_two_at_least(length)), 0)
+    half_step = one // (2 * _power_of_two_at_least(length))
 
     def source(role: int) -> AbstractSource:
         if generator == "sobol":
@@ -60,12 +60,14 @@ def layer_sources(generator: str, length: int, precision_bits: int, seed: int = 
 def _counter(role: int, length: int, n: int, seed: int) -> AbstractSource:
     """A ramp of activations against evenly spread weights in another order: the two axes of a rank-1 lattice."""
     one = 1 << n
-    stride = max(one // length, 1)
-    if role == 0:
-        return make_source("counter", width=n, seed=(stride // 2 + seed) % one, stride=stride)
-    # the golden ratio's multiple of the step visits the same levels in the most even other order
-    turn = max(1, round(length * (0.6180339887498949 if role == 1 else 0.4142135623730951)))
-    return make_source("counter", width=n, seed=(stride // 2 + seed) % one, stride=max(1, stride * turn % one))
+    step = max(one // length, 1)
+    start = (step // 2 + seed) % one
+    # the golden ratio's (for the third source the silver ratio's) multiple of the step visits the same levels in the
+    # most even other order
+    turns = (1, max(1, round(length * 0.6180339887498949)), max(1, round(length * 0.4142135623730951)))
+    # one cycle only: the stride is never taken
+    stride = step * turns[role] % one if length > 1 else 1
+    return make_source("counter", width=n, seed=start, stride=max(1, stride))
 
 
 def _power_of_two_at_least(value: int) -> int:

@@ -18,6 +18,8 @@ from bitprop.nn.network import SCNetwork
 __all__ = ["load_network", "save_network"]
 
 _FORMAT = "bitprop.network/1"
+# one key only: safetensors writes several in an order of its own, and equal networks shall give equal bytes
+_KEY = "bitprop"
 
 
 def save_network(network: SCNetwork, path: str | os.PathLike[str]) -> Path:
@@ -26,7 +28,8 @@ def save_network(network: SCNetwork, path: str | os.PathLike[str]) -> Path:
     Raises:
         ArtifactError: the file cannot be written.
     """
-    metadata = {"format": _FORMAT, "arguments": json.dumps(network.arguments(), sort_keys=True)}
+    description = {"format": _FORMAT, "arguments": network.arguments()}
+    metadata = {_KEY: json.dumps(description, sort_keys=True)}
     tensors = {name: tensor.contiguous() for name, tensor in sorted(network.state_dict().items())}
     return write_bytes(path, save(tensors, metadata))
 
@@ -46,13 +49,13 @@ def load_network(path: str | os.PathLike[str]) -> SCNetwork:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"expected safetensors in {target}: {error}; the file is damaged") from error
-    if metadata.get("format") != _FORMAT:
-        raise ArtifactError(f"expected format {_FORMAT!r} in {target}, got {metadata.get('format')!r}")
     try:
-        arguments: dict[str, Any] = json.loads(metadata["arguments"])
-        network = SCNetwork(**arguments)
+        description: dict[str, Any] = json.loads(metadata.get(_KEY, "{}"))
+        if description.get("format") != _FORMAT:
+            raise ArtifactError(f"the format is {description.get('format')!r}, not {_FORMAT!r}")
+        network = SCNetwork(**description["arguments"])
         network.load_state_dict(tensors)
-    except (BitpropError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (BitpropError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(f"expected a network's tensors in {target}: {error}; the file is damaged") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
         raise ArtifactError(f"expected finite weights in {target}, found NaN or infinity; train again")

@@ -169,7 +169,7 @@ class _Trainer:
     def _make_optimizer(self) -> torch.optim.Optimizer:
         layers = self.network.sc_layers()
         settings = self.settings
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": [layer.weight for layer in layers], "weight_decay": settings.weight_decay},
             {"params": [p for layer in layers for p in (layer.bias, layer.log_gain)]},
             {
@@ -298,9 +298,13 @@ class _Trainer:
             task = nn.functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
             loss = task + self._costs() if phase == "joint" else task
             if not bool(torch.isfinite(loss.detach())):
-                raise ConfigError(f"expected a finite loss, got {float(loss)} in epoch {epoch}; lower learning_rate")
+                raise ConfigError(
+                    f"expected a finite loss, got {float(loss.detach())} in epoch {epoch}; lower learning_rate"
+                )
             optimizer.zero_grad()
             self.fabric.backward(loss)
+            if phase == "warmup":
+                self._freeze_design()
             optimizer.step()
             self.network.project_()
             self._average(epoch, index)
@@ -314,6 +318,12 @@ class _Trainer:
         )
         sums = totals if isinstance(totals, Tensor) else torch.tensor([*losses.tolist(), right, seen])
         return self._measure(epoch, phase, sums)
+
+    def _freeze_design(self) -> None:
+        """Drop the design's gradients: relaxed streams have no length, so the choice would be made half blind."""
+        for layer in self.network.sc_layers():
+            for parameter in layer.design.parameters():
+                parameter.grad = None
 
     def _average(self, epoch: int, index: int) -> None:
         decay = self.settings.average_decay

@@ -1,0 +1,224 @@
+"""The commands: arguments in, one call, results out.  No logic lives here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitprop import __version__
+from bitprop.cli._console import EXIT_FAILED, console, guarded, notes, print_json
+from bitprop.cli._show import TrainingProgress, show_demo, show_environment, show_evaluation, show_parity
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="bitprop",
+    help="Train networks that compute in bits, jointly with their design, and hand them over as Verilog that equals "
+    "them bit for bit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bitprop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+@guarded
+def train(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="A TOML file, or a preset: digits, fashion_mnist.")
+    ] = "digits",
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the run.")] = Path("runs/latest"),
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run in --output.")] = False,
+    seed: Annotated[int | None, typer.Option("--seed", help="Use this seed instead of the configuration's.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Use this data set: digits, fashion_mnist, or a .npz or .csv file.")
+    ] = None,
+    length_cost: Annotated[
+        float | None, typer.Option("--length-cost", help="Use this price of stream length; higher means shorter.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of PyTorch; 0 leaves its default.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network together with its design.
+
+    An interrupted run keeps its last whole epoch; --resume continues it and ends with the same weights.
+    """
+    import torch
+
+    from bitprop.presets import PRESETS, preset_path
+    from bitprop.runs import dataset_of, evaluate_network, train_run
+    from bitprop.training.config import load_config, parse_config
+
+    if threads:
+        torch.set_num_threads(threads)
+    loaded = load_config(preset_path(config) if config in PRESETS else config)
+    fields = loaded.model_dump()
+    if seed is not None:
+        fields["seed"] = seed
+    if data is not None:
+        fields["data"]["source"] = str(Path(data).resolve()) if data.endswith((".npz", ".csv")) else data
+    if length_cost is not None:
+        fields["training"]["length_cost"] = length_cost
+    chosen = parse_config(fields, "configuration")
+    dataset = dataset_of(chosen)
+    with TrainingProgress(chosen.training.epochs, chosen.name, quiet=as_json) as progress:
+        run, result = train_run(chosen, output, data=dataset, resume=resume, on_epoch=progress.epoch)
+    evaluation = evaluate_network(run.network, dataset)
+    if as_json:
+        print_json({"run": str(run.folder), "epochs": len(result.history), **evaluation.to_dict()})
+        return
+    show_evaluation(evaluation)
+    console.print(f"run: {run.folder}")
+
+
+@app.command()
+@guarded
+def evaluate(
+    run: RunArgument,
+    data: Annotated[
+        str | None, typer.Option("--data", help="Other held-out data: a data set's name, or a .npz or .csv file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Evaluate a run's network on held-out samples, with the integers of the hardware."""
+    from bitprop.runs import dataset_of, evaluate_network, load_run
+    from bitprop.training.config import parse_config
+
+    loaded = load_run(run)
+    config = loaded.config
+    if data is not None:
+        fields = config.model_dump()
+        fields["data"].update(source=data, folder="")
+        config = parse_config(fields, "configuration")
+    evaluation = evaluate_network(loaded.network, dataset_of(config))
+    if as_json:
+        print_json(evaluation.to_dict())
+        return
+    show_evaluation(evaluation)
+
+
+@app.command()
+@guarded
+def export(
+    run: RunArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the handoff.")],
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, help="Held-out samples that go along as test vectors.")
+    ] = 100,
+    as_json: JsonOption = False,
+) -> None:
+    """Lower a run's network to SC-NIR and Verilog, with test vectors and their expected integers."""
+    from bitprop.runs import export_run
+
+    manifest = export_run(run, output, samples=samples)
+    if as_json:
+        print_json(manifest)
+        return
+    console.print(f"{len(manifest['files'])} files in {output}")
+    console.print(f"next: bitprop simulate {output}", markup=False)
+
+
+@app.command()
+@guarded
+def simulate(
+    handoff: Annotated[Path, typer.Argument(metavar="HANDOFF", help="Folder written by export.", show_default=False)],
+    simulator: Annotated[
+        list[str] | None,
+        typer.Option("--simulator", "-s", help="icarus or verilator; give it twice for both. Default: both."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, help="At most so many samples. Default: all; Icarus 16.")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for one build or run.")] = 900.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a handoff's Verilog and compare every output integer with the reference interpreter."""
+    from bitprop.handoff.simulate import simulate_folder
+
+    with notes.status("simulating"):
+        result = simulate_folder(handoff, simulators=simulator, samples=samples, timeout=timeout)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        show_parity(result)
+    if result.status != "pass":
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+@guarded
+def audit(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Results folder or handoff folder.", show_default=False)
+    ],
+    simulate_too: Annotated[
+        bool, typer.Option("--simulate/--no-simulate", help="Run the Verilog again; without it the audit cannot pass.")
+    ] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a folder of evidence point by point; exit code 1 if anything fails."""
+    from bitprop.handoff.audit import audit_folder
+
+    result = audit_folder(folder, simulate=simulate_too)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        console.print(result.to_text(), markup=False, soft_wrap=True)
+    if not result.passed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+@guarded
+def info(as_json: JsonOption = False) -> None:
+    """Say what is installed: versions, simulators, kernels, and how to get what is missing."""
+    from bitprop.environment import environment
+
+    found = environment()
+    if as_json:
+        print_json(found)
+        return
+    show_environment(found)
+
+
+@app.command()
+@guarded
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the demo's results.")] = Path("demo"),
+    as_json: JsonOption = False,
+) -> None:
+    """Run the main job: train digits with its design, export, simulate every held-out sample, write a page."""
+    from bitprop.demo import run_demo
+
+    result = run_demo(output, say=(lambda text: None) if as_json else (lambda text: notes.print(text, markup=False)))
+    if as_json:
+        print_json(result)
+    else:
+        show_demo(result)
+    if result["parity"]["status"] != "pass":
+        raise typer.Exit(EXIT_FAILED)
+
+
+def main() -> None:
+    """Entry point."""
+    app()

@@ -1,0 +1,273 @@
+"""Run folders: train into one, read it back, evaluate what is in it.
+
+A run folder holds ``config.toml`` (what was asked, every field), ``metrics.jsonl`` (one line an epoch),
+``checkpoint.pt`` (to resume), ``model.safetensors`` (the trained network) and ``summary.json`` (what came out).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bitprop import __version__
+from bitprop.artifacts import evidence, read_json, sha256_file, write_json
+from bitprop.data import Dataset, load_dataset
+from bitprop.errors import ArtifactError, DataError
+from bitprop.graph.timing import latency_cycles
+from bitprop.lower import lower
+from bitprop.nn import SCNetwork
+from bitprop.nn.storage import load_network, save_network
+from bitprop.training.config import RunConfig, load_config
+from bitprop.training.loop import EpochMetrics, TrainResult, evaluate, train
+
+__all__ = [
+    "CONFIG",
+    "MODEL",
+    "SUMMARY",
+    "Evaluation",
+    "Run",
+    "dataset_of",
+    "evaluate_network",
+    "float_baseline",
+    "load_run",
+    "train_run",
+    "uniform_copy",
+]
+
+CONFIG = "config.toml"
+MODEL = "model.safetensors"
+SUMMARY = "summary.json"
+_SUMMARY_SCHEMA = "bitprop.run_summary"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a network does on held-out samples.
+
+    Attributes:
+        dataset: its name.
+        samples: how many.
+        accuracy: share right of the bit-true network, the integers of the hardware.
+        relaxed_accuracy: share right of the same weights in the limit of endless, ideal streams.
+        confusion: ``[classes][classes]`` counts, rows are labels.
+        layers: per layer its shape and design.
+        mean_length: stream length weighted by products, cycles.
+        cycles_per_inference: latency of the circuit, cycles; ``None`` for number sources no hardware has.
+    """
+
+    dataset: str
+    samples: int
+    accuracy: float
+    relaxed_accuracy: float
+    confusion: list[list[int]]
+    layers: list[dict[str, Any]]
+    mean_length: float
+    cycles_per_inference: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run, read back.
+
+    Attributes:
+        folder: where it is.
+        config: what was asked.
+        network: the trained network, committed, in bit-true mode.
+    """
+
+    folder: Path
+    config: RunConfig
+    network: SCNetwork
+
+
+def dataset_of(config: RunConfig) -> Dataset:
+    """The data set that a configuration names.
+
+    Raises:
+        DataError: missing or malformed.
+    """
+    data = config.data
+    return load_dataset(data.source, folder=data.folder or None, test_share=data.test_share, seed=config.seed)
+
+
+def train_run(
+    config: RunConfig,
+    folder: str | os.PathLike[str],
+    *,
+    data: Dataset | None = None,
+    resume: bool = False,
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
+    on_batch: Callable[[], None] | None = None,
+) -> tuple[Run, TrainResult]:
+    """Train into a folder.
+
+    Args:
+        config: the run.
+        folder: a new or empty folder; with ``resume`` one that holds an unfinished run of the same configuration.
+        data: the data set, if it is at hand already.
+        resume: continue from the last whole epoch.
+        on_epoch: called after every epoch.
+        on_batch: called after every step.
+
+    Raises:
+        ArtifactError: the folder holds something else, or there is nothing to resume.
+        ConfigError: the training fails (a loss that is not finite).
+        DataError: the data are missing or malformed.
+    """
+    root = Path(folder)
+    if root.exists() and not root.is_dir():
+        raise ArtifactError(f"expected a folder at {root}, found a file; choose another --output")
+    if not resume and root.is_dir() and any(root.iterdir()):
+        raise ArtifactError(f"expected a new or empty folder, {root} holds files; resume the run or choose another one")
+    data = data if data is not None else dataset_of(config)
+    if not resume:
+        config.save(root / CONFIG)
+    result = train(config, data, folder=root, resume=resume, on_epoch=on_epoch, on_batch=on_batch)
+    run = Run(root, config, result.network)
+    if os.environ.get("RANK", "0") == "0":
+        save_network(result.network, root / MODEL)
+        write_json(root / SUMMARY, _summary(run, data, result))
+    return run, result
+
+
+def _summary(run: Run, data: Dataset, result: TrainResult) -> dict[str, Any]:
+    return {
+        "schema": _SUMMARY_SCHEMA,
+        "schema_version": "1.0",
+        **evidence(),
+        "bitprop_version": __version__,
+        "name": run.config.name,
+        "epochs": len(result.history),
+        "stopped_early": result.stopped_early,
+        "joint_train_accuracy": result.joint_accuracy,
+        "committed_train_accuracy": result.committed_accuracy,
+        "evaluation": evaluate_network(run.network, data).to_dict(),
+        "sha256": {name: sha256_file(run.folder / name) for name in (CONFIG, MODEL)},
+    }
+
+
+def load_run(folder: str | os.PathLike[str]) -> Run:
+    """Read a finished run.
+
+    Raises:
+        ArtifactError: not a run folder, not finished, or files that its summary does not vouch for.
+        ConfigError: the configuration is unusable.
+    """
+    root = Path(folder)
+    if not (root / CONFIG).is_file():
+        raise ArtifactError(f"expected a run folder with {CONFIG} at {root}, found none; train one first")
+    if not (root / MODEL).is_file() or not (root / SUMMARY).is_file():
+        raise ArtifactError(f"expected a finished run in {root}; continue it with `bitprop train --resume`")
+    summary = read_json(root / SUMMARY)
+    hashes = summary.get("sha256")
+    if summary.get("schema") != _SUMMARY_SCHEMA or not isinstance(hashes, dict):
+        raise ArtifactError(f"expected a run summary in {root / SUMMARY}; train again")
+    for name in (CONFIG, MODEL):
+        if sha256_file(root / name) != hashes.get(name):
+            raise ArtifactError(f"expected {root / name} as its run wrote it, it was changed since; train again")
+    return Run(root, load_config(root / CONFIG), load_network(root / MODEL))
+
+
+@torch.no_grad()
+def evaluate_network(network: SCNetwork, data: Dataset) -> Evaluation:
+    """Evaluate on the held-out samples, bit-true and relaxed.
+
+    Raises:
+        DataError: the data do not fit the network.
+    """
+    if data.features != network.features[0] or data.classes > network.features[-1]:
+        raise DataError(
+            f"expected {network.features[0]} features and at most {network.features[-1]} classes, got "
+            f"{data.features} and {data.classes}; evaluate on the data it was trained for"
+        )
+    if data.signed and not network.signed_input:
+        raise DataError("expected features in 0 .. 1, the network was trained on such; got negative ones")
+    x, y = torch.from_numpy(data.test_x), torch.from_numpy(data.test_y)
+    predicted = network.predict(x)
+    confusion = np.zeros((network.features[-1],) * 2, dtype=np.int64)
+    np.add.at(confusion, (data.test_y, predicted.numpy()), 1)
+    network.set_mode("relaxed")
+    relaxed = evaluate(network, x, y)[1]
+    network.set_mode("bit_true")
+    exportable = all(layer.exportable for layer in network.sc_layers())
+    return Evaluation(
+        dataset=data.name,
+        samples=len(y),
+        accuracy=int((predicted == y).sum()) / len(y),
+        relaxed_accuracy=relaxed,
+        confusion=confusion.tolist(),
+        layers=[
+            {
+                "in_features": layer.in_features,
+                "out_features": layer.out_features,
+                "generator": layer.generator,
+                **layer.design.choice().to_dict(),
+            }
+            for layer in network.sc_layers()
+        ],
+        mean_length=network.mean_length(),
+        cycles_per_inference=latency_cycles(lower(network)) if exportable else None,
+    )
+
+
+def float_config(config: RunConfig) -> RunConfig:
+    """The same network and budget in real arithmetic: no streams, no design, every epoch relaxed."""
+    training = config.training.model_copy(
+        update={"warmup_epochs": config.training.epochs, "joint_epochs": 0, "finish_epochs": 0}
+    )
+    network = config.network.model_copy(
+        update={"encodings": ("sign_magnitude",), "min_correlation": 0.0, "max_correlation": 0.0, "lengths": (1,)}
+    )
+    return config.model_copy(update={"training": training, "network": network})
+
+
+def float_baseline(config: RunConfig, data: Dataset, on_batch: Callable[[], None] | None = None) -> float:
+    """Held-out accuracy of the same network trained in float with the same number of epochs.
+
+    Args:
+        config: the stochastic run; its design space is ignored.
+        data: the data set.
+        on_batch: called after every step.
+    """
+    network = train(float_config(config), data, on_batch=on_batch).network
+    network.set_mode("relaxed")
+    return evaluate(network, torch.from_numpy(data.test_x), torch.from_numpy(data.test_y))[1]
+
+
+def uniform_copy(network: SCNetwork, length: int, encodings: Sequence[str] | None = None) -> SCNetwork:
+    """The same weights in a network whose layers all have streams of one length, uncorrelated: a conversion.
+
+    Args:
+        network: the trained network.
+        length: cycles of every layer.
+        encodings: one candidate encoding list for all layers; ``("sign_magnitude",)`` if ``None``.
+    """
+    arguments = network.arguments()
+    arguments.update(
+        lengths=[[length]] * len(network.sc_layers()),
+        encodings=list(encodings or ("sign_magnitude",)),
+        correlation_range=[0.0, 0.0],
+    )
+    copy = SCNetwork(**arguments)
+    with torch.no_grad():
+        for target, source in zip(copy.sc_layers(), network.sc_layers(), strict=True):
+            target.weight.copy_(source.weight)
+            target.bias.copy_(source.bias)
+            target.log_gain.copy_(source.log_gain)
+    return copy
+
+
+def integers_of(network: SCNetwork, x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Samples as the network's input value integers, int64 ``[N, F]``."""
+    return np.asarray(network.input_integers(torch.from_numpy(x)).numpy(), dtype=np.int64)

@@ -1,0 +1,227 @@
+"""The loop: it learns, it resumes to the same bytes, and it refuses what it cannot use."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bitprop.data import Dataset
+from bitprop.errors import ArtifactError, ConfigError
+from bitprop.nn import SCNetwork
+from bitprop.nn.storage import load_network, save_network
+from bitprop.training.config import RunConfig, load_config, parse_config
+from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics, train
+
+
+def blobs(samples: int = 120, seed: int = 3) -> Dataset:
+    """Four well separated clusters in six dimensions."""
+    generator = np.random.Generator(np.random.Philox(seed))
+    centres = np.array([[1, 0, 0, 1, 0, 1], [0, 1, 0, 1, 1, 0], [0, 0, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0]])
+    y = np.arange(samples) % 4
+    x = np.clip(0.15 + 0.7 * centres[y] + generator.normal(0, 0.1, (samples, 6)), 0, 1).astype(np.float32)
+    half = samples // 2
+    return Dataset("blobs", x[:half], y[:half].astype(np.int64), x[half:], y[half:].astype(np.int64), 4)
+
+
+def config(**training: object) -> RunConfig:
+    settings = {
+        "warmup_epochs": 3,
+        "joint_epochs": 3,
+        "finish_epochs": 3,
+        "batch_size": 16,
+        "learning_rate": 0.02,
+        **training,
+    }
+    return parse_config(
+        {
+            "name": "blobs",
+            "data": {"validation_share": 0.2},
+            "network": {"hidden": [16], "lengths": [2, 4, 8]},
+            "training": settings,
+        }
+    )
+
+
+class StopError(Exception):
+    pass
+
+
+def stop_after(epoch: int) -> Callable[[EpochMetrics], None]:
+    def callback(metrics: EpochMetrics) -> None:
+        if metrics.epoch == epoch:
+            raise StopError
+
+    return callback
+
+
+def test_it_learns_and_commits() -> None:
+    data = blobs()
+    result = train(config(warmup_epochs=15, finish_epochs=15), data)
+    right = result.network.predict(torch.from_numpy(data.test_x)) == torch.from_numpy(data.test_y)
+    assert float(right.float().mean()) > 0.9
+    assert [entry.phase for entry in result.history[14:19]] == ["warmup", "joint", "joint", "joint", "finish"]
+    assert all(layer.design.is_committed for layer in result.network.sc_layers())
+    assert result.joint_accuracy is not None
+    assert result.committed_accuracy is not None
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("stops", [(1,), (3, 4), (7,)])
+def test_resuming_ends_with_the_same_weights_and_log(tmp_path: Path, stops: tuple[int, ...], average: float) -> None:
+    data, settings = blobs(), config(average_decay=average)
+    whole = train(settings, data, folder=tmp_path / "whole")
+    for index, epoch in enumerate(stops):
+        with pytest.raises(StopError):
+            train(settings, data, folder=tmp_path / "parts", resume=index > 0, on_epoch=stop_after(epoch))
+    resumed = train(settings, data, folder=tmp_path / "parts", resume=True)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name
+    assert (tmp_path / "whole" / METRICS).read_bytes() == (tmp_path / "parts" / METRICS).read_bytes()
+    assert (
+        save_network(whole.network, tmp_path / "a").read_bytes()
+        == save_network(resumed.network, tmp_path / "b").read_bytes()
+    )
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone() -> None:
+    data = blobs()
+    before = torch.get_rng_state()
+    first, second = train(config(), data).network, train(config(), data).network
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
+    other = train(config().model_copy(update={"seed": 1}), data).network
+    assert not torch.equal(first.sc_layers()[0].weight, other.sc_layers()[0].weight)
+
+
+def test_a_higher_price_gives_shorter_streams() -> None:
+    data = blobs()
+    cheap = train(config(length_cost=0.0, joint_epochs=12), data).network.mean_length()
+    dear = train(config(length_cost=3.0, joint_epochs=12), data).network.mean_length()
+    assert dear < cheap
+
+
+def test_patience_stops_and_the_best_weights_are_kept() -> None:
+    data = blobs()
+    result = train(config(finish_epochs=200, patience=3, learning_rate=0.05), data)
+    assert result.stopped_early
+    assert len(result.history) < 206
+    finish = [entry for entry in result.history if entry.phase == "finish"]
+    best = min(finish, key=lambda entry: entry.validation_loss or math.inf)
+    assert finish[-1].epoch - best.epoch == 3
+
+
+def test_torchrun_with_two_processes_trains_one_network(tmp_path: Path) -> None:
+    """Two processes, half of each batch each: the same files as always, and a network that works."""
+    script = tmp_path / "job.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_training_loop import blobs, config\n"
+        "from bitprop.nn.storage import save_network\n"
+        "from bitprop.training.loop import train\n"
+        "import os\n"
+        f"result = train(config(), blobs(), folder={str(tmp_path / 'run')!r})\n"
+        f"save_network(result.network, {str(tmp_path)!r} + '/rank' + os.environ['RANK'])\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "rank0").read_bytes() == (tmp_path / "rank1").read_bytes()
+    assert len((tmp_path / "run" / METRICS).read_text(encoding="utf-8").splitlines()) == 9
+
+
+def test_bad_checkpoints_are_refused(tmp_path: Path) -> None:
+    data = blobs()
+    with pytest.raises(ArtifactError, match="none"):
+        train(config(), data, folder=tmp_path, resume=True)
+    with pytest.raises(StopError):
+        train(config(), data, folder=tmp_path, on_epoch=stop_after(2))
+    good = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(ArtifactError, match="very configuration"):
+        train(config(batch_size=8), data, folder=tmp_path, resume=True)
+    with pytest.raises(ArtifactError, match="very configuration"):
+        train(config(), blobs(seed=4), folder=tmp_path, resume=True)
+    for content in (b"", good[: len(good) // 2], b"not a checkpoint"):
+        (tmp_path / CHECKPOINT).write_bytes(content)
+        with pytest.raises(ArtifactError, match="cannot read"):
+            train(config(), data, folder=tmp_path, resume=True)
+
+
+def test_a_diverging_loss_is_said(tmp_path: Path) -> None:
+    data = blobs()
+    data.train_x[0, 0] = np.nan
+    with pytest.raises(ConfigError, match="finite"):
+        train(config(), data)
+
+
+def test_networks_on_disk(tmp_path: Path) -> None:
+    network = train(config(), blobs()).network
+    path = save_network(network, tmp_path / "model.safetensors")
+    back = load_network(path)
+    x = torch.rand(30, 6, generator=torch.Generator().manual_seed(0))
+    raw = network.input_integers(x)
+    assert all(torch.equal(a, b) for a, b in zip(network.forward_raw(raw), back.forward_raw(raw), strict=True))
+    assert back.arguments() == network.arguments()
+    content = path.read_bytes()
+    for damaged in (b"", content[:40], content[:-5], b"x" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(ArtifactError):
+            load_network(path)
+    with pytest.raises(ArtifactError, match="none"):
+        load_network(tmp_path / "nowhere")
+    broken = SCNetwork((6, 5, 4))
+    broken.sc_layers()[0].weight.data[0, 0] = math.nan
+    save_network(broken, path)
+    with pytest.raises(ArtifactError, match="finite"):
+        load_network(path)
+
+
+def test_configuration_round_trip(tmp_path: Path) -> None:
+    original = config()
+    assert load_config(original.save(tmp_path / "c.toml")) == original
+    per_layer = parse_config({"network": {"hidden": [5], "lengths": [[2, 4], [64]]}})
+    assert load_config(per_layer.save(tmp_path / "d.toml")).network.lengths_per_layer() == ((2, 4), (64,))
+    (tmp_path / "e.toml").write_text('[data]\nsource = "mine.csv"\n', encoding="utf-8")
+    assert load_config(tmp_path / "e.toml").data.source == str((tmp_path / "mine.csv").resolve())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "TOML"),
+        ('name = "Has Space"', "name"),
+        ('name = "module"', "name"),
+        ("surprise = 1", "surprise"),
+        ("[network]\nlengths = []", "lengths"),
+        ("[network]\nlengths = [8, 4]", "increasing"),
+        ("[network]\nlengths = [[4], [8], [16]]", "2 layers"),
+        ('[network]\nencodings = ["ternary"]', "unipolar"),
+        ('[network]\ngenerator = "mersenne"', "sobol"),
+        ('[network]\nactivation = "relu"', "activation"),
+        ("[network]\nmin_correlation = 0.5\nmax_correlation = -0.5", "smallest"),
+        ("[training]\nlearning_rate = 0", "learning_rate"),
+        ("[training]\nlearning_rate = nan", "learning_rate"),
+        ("[training]\nwarmup_epochs = 0\njoint_epochs = 0\nfinish_epochs = 0", "epoch"),
+        ("[data]\ntest_share = 1.5", "test_share"),
+    ],
+)
+def test_bad_configurations_name_the_field(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_config(path)
+
+
+def test_missing_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none"):
+        load_config(tmp_path / "nowhere.toml")
