@@ -37,8 +37,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def find_tool(name: str) -> str:
-    """The path of an external program; without it the test skips, or fails when ``BITPROP_REQUIRE_TOOLS=1``."""
-    path = shutil.which(name)
+    """The path of an external program, ``BITPROP_<NAME>`` or on the PATH.
+
+    Without it the test skips, or fails when ``BITPROP_REQUIRE_TOOLS=1``.
+    """
+    path = shutil.which(os.environ.get(f"BITPROP_{name.upper()}") or name)
     if path is not None:
         return path
     message = f"{name} is not installed"

@@ -6,6 +6,7 @@ inputs, raises the clock if the module has one, and records the outputs.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ def simulate(
     text = "\n".join(sources.values()) + "\n".join(modules) + f"\nmodule top;\n{instances}endmodule\n"
     (folder / "top.v").write_text(text, encoding="utf-8")
     if iverilog is not None:
-        commands = [[iverilog, "-g2012", "-s", "top", "-o", "top.vvp", "top.v"], ["vvp", "-n", "top.vvp"]]
+        vvp = os.environ.get("BITPROP_VVP") or "vvp"
+        commands = [[iverilog, "-g2012", "-s", "top", "-o", "top.vvp", "top.v"], [vvp, "-n", "top.vvp"]]
     else:
         flags = ["--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O1"]
         commands = [

@@ -138,6 +138,11 @@ def test_is_maximal_agrees_with_walking_the_states() -> None:
         assert is_maximal(polynomial) == walked, format_polynomial(polynomial)
 
 
+@pytest.mark.parametrize("polynomial", [0, 1, 0b11, 0b110, 0x11C, (1 << 33) | 1])
+def test_polynomials_without_constant_or_of_unsupported_degree_are_not_maximal(polynomial: int) -> None:
+    assert not is_maximal(polynomial)
+
+
 def test_wide_lfsr_matches_its_recurrence() -> None:
     source = LfsrSource(width=32, seed=0xDEADBEEF)
     bits = [(0xDEADBEEF >> (31 - i)) & 1 for i in range(32)]  # oldest first: the shift register as a bit recurrence
