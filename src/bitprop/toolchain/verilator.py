@@ -41,6 +41,8 @@ class VerilatorSimulator(AbstractSimulator):
             "-j",
             str(_BUILD_JOBS),
             "-O3",
+            # else the number source's last gate is copied into every comparison of every concatenation
+            "-fno-gate",
             "--x-assign",
             "fast",
             "--x-initial",
@@ -50,7 +52,7 @@ class VerilatorSimulator(AbstractSimulator):
             "--output-split",
             "5000",
             "-MAKEFLAGS",
-            "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O1",
+            "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0",
             "--top-module",
             f"{name}_tb",
             "--prefix",

@@ -1,5 +1,4 @@
 // golden_tb_alone_1_tb_clock: the testbench with a clock, for event-driven simulators such as Icarus Verilog.
-`timescale 1ns / 1ns
 module golden_tb_alone_1_tb_clock;
     reg clock = 1'b0;
     always #1 clock = !clock;

@@ -1,0 +1,169 @@
+"""External programs: found or missed with advice, stopped in time, heard when they fail; results read with care."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bitprop.errors import RangeError, ShapeError, SimulationError, ToolNotFoundError, ToolTimeoutError
+from bitprop.graph.interpret import run
+from bitprop.graph.random import random_document, random_inputs
+from bitprop.hdl import emit
+from bitprop.toolchain import SIMULATORS, UNKNOWN, Tool, run_tool, scratch_folder, simulator_of
+from bitprop.toolchain.simulator import parse_results
+
+
+def test_a_missing_program_names_variable_and_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    absent = Tool("bitprop_absent", "BITPROP_ABSENT", "absent-deb")
+    monkeypatch.delenv("BITPROP_ABSENT", raising=False)
+    with pytest.raises(ToolNotFoundError, match=r"apt install absent-deb\) or set BITPROP_ABSENT"):
+        absent.locate()
+    assert not absent.is_available()
+    monkeypatch.setenv("BITPROP_ABSENT", str(tmp_path / "nowhere"))
+    with pytest.raises(ToolNotFoundError, match=r"nowhere.*BITPROP_ABSENT"):
+        absent.locate()
+
+
+def test_a_variable_points_to_another_copy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "my tool"
+    program.write_text("#!/bin/sh\necho mine\n", encoding="ascii")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("BITPROP_ABSENT", str(program))
+    assert Tool("bitprop_absent", "BITPROP_ABSENT", "absent-deb").locate() == program
+
+
+@pytest.mark.parametrize("name", sorted(SIMULATORS))
+def test_every_simulator_says_what_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    for variable in ("BITPROP_IVERILOG", "BITPROP_VVP", "BITPROP_VERILATOR"):
+        monkeypatch.delenv(variable, raising=False)
+    simulator = simulator_of(name)
+    assert not simulator.is_available()
+    with pytest.raises(ToolNotFoundError, match="BITPROP_"):
+        simulator.version()
+
+
+def test_unknown_simulator_lists_the_known_ones() -> None:
+    with pytest.raises(RangeError, match="icarus, verilator"):
+        simulator_of("modelsim")
+
+
+def test_output_of_a_failing_program_is_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(SimulationError, match=r"status 3:\nbroken; \$HOME"):
+        run_tool(
+            [sys.executable, "-c", "import sys; sys.exit(print('broken; $HOME', file=sys.stderr) or 3)"],
+            cwd=tmp_path,
+            timeout=60,
+        )
+    with pytest.raises(SimulationError, match="cannot start"):
+        run_tool([tmp_path / "absent"], cwd=tmp_path, timeout=5)
+
+
+def test_arguments_reach_no_shell(tmp_path: Path) -> None:
+    printed = run_tool(
+        [sys.executable, "-c", "import sys; print(sys.argv[1])", "$(touch x); 'a b'"], cwd=tmp_path, timeout=60
+    )
+    assert printed == "$(touch x); 'a b'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_timeout_stops_the_children_too(tmp_path: Path) -> None:
+    child = "import time, pathlib, os; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    with pytest.raises(ToolTimeoutError, match="2 s"):
+        run_tool([sys.executable, "-c", parent], cwd=tmp_path, timeout=2)
+    if not (tmp_path / "pid").exists():
+        pytest.skip("the machine is too busy: the child did not start within two seconds")
+    pid = int((tmp_path / "pid").read_text(encoding="ascii"))
+    for _ in range(100):
+        state = Path(f"/proc/{pid}/stat")
+        if not state.exists() or state.read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {pid} outlived its group")
+
+
+def test_scratch_folder_has_no_space_even_if_tmpdir_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    spaced = tmp_path / "with space"
+    spaced.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spaced))
+    with scratch_folder() as folder:
+        assert " " not in str(folder)
+        assert os.access(folder, os.W_OK)
+    assert not folder.exists()
+
+
+GOOD = "accumulator 0 0 5\nlayer 0 0 5\ndecision 0 0 9\ndone 1 12\n"
+
+
+def test_results_are_read() -> None:
+    result = parse_results(GOOD.replace("5", "x"), 1)
+    assert result.layers[0].tolist() == [[UNKNOWN]]
+    assert (result.decision.tolist(), result.latency_cycles.tolist(), result.cycles) == ([0], [9], 12)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        GOOD[:-1],
+        GOOD.replace("done 1 12\n", ""),
+        GOOD.replace("done 1 12", "error sample 0 ends before feature 3"),
+        GOOD.replace("decision 0 0 9\n", ""),
+        GOOD.replace("layer 0 0 5\n", ""),
+        GOOD.replace("layer 0 0 5\n", "layer 0 0 5\n" * 2),
+        GOOD.replace("layer 0 0 5", "layer 0 0 5z"),
+        GOOD.replace("layer 0 0 5", "later 0 0 5"),
+        GOOD.replace("layer 0", "layer 1"),
+        GOOD.replace("accumulator 0 0 5\n", ""),
+        GOOD.replace("done 1", "done 2"),
+    ],
+)
+def test_truncated_or_strange_results_are_refused(text: str) -> None:
+    with pytest.raises(SimulationError, match="expected"):
+        parse_results(text, 1)
+
+
+def test_icarus_runs_a_design_from_a_path_with_spaces(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    require_tool("iverilog")
+    document = random_document(3)
+    design = emit(document, tmp_path / "my designs; echo")
+    inputs = random_inputs(document, 3)
+    result = SIMULATORS["icarus"].simulate(design.folder, document.name, inputs)
+    assert [layer.tolist() for layer in result.layers] == [layer.tolist() for layer in run(document, inputs).layers]
+    assert "version" in SIMULATORS["icarus"].version()
+
+
+def test_unusable_requests_are_refused(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    require_tool("iverilog")
+    icarus = SIMULATORS["icarus"]
+    with pytest.raises(SimulationError, match="emit it there first"):
+        icarus.simulate(tmp_path, "absent", [[0]])
+    document = random_document(3)
+    design = emit(document, tmp_path)
+    with icarus.compile(tmp_path, document.name) as compiled:
+        with pytest.raises(ShapeError, match="samples, features"):
+            compiled.run([[0.5]])
+        with pytest.raises(RangeError, match="trace_sample"):
+            compiled.run(random_inputs(document, 2), trace_sample=2)
+        with pytest.raises(SimulationError, match="sample 0 ends before feature 1"):
+            compiled.run(np.zeros((1, 1), dtype=np.int64))
+    (tmp_path / design.design_files[0]).unlink()
+    with pytest.raises(SimulationError, match="emit the network again"):
+        icarus.simulate(tmp_path, document.name, random_inputs(document, 1))
+
+
+def test_a_compiler_error_is_in_the_message(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    require_tool("iverilog")
+    document = random_document(3)
+    emit(document, tmp_path)
+    (tmp_path / f"{document.name}.v").write_text("module broken (\n", encoding="ascii")
+    with pytest.raises(SimulationError, match="syntax error"):
+        SIMULATORS["icarus"].simulate(tmp_path, document.name, random_inputs(document, 1))
