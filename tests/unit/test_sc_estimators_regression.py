@@ -58,6 +58,14 @@ def test_same_seed_same_bytes_and_nothing_global(manifest: dict[str, Any]) -> No
     assert other["estimators"]["score_function"] != manifest["estimators"]["score_function"]
 
 
+def test_the_thread_count_does_not_show(manifest: dict[str, Any]) -> None:
+    torch.set_num_threads(2)
+    try:
+        assert canonical_json(estimator_regression(LENGTHS, seed=7, samples=2000)) == canonical_json(manifest)
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_a_length_or_an_estimator_more_changes_no_other_number(manifest: dict[str, Any]) -> None:
     few = estimator_regression(
         (4, 16), seed=7, samples=2000, estimators=("score_function", "straight_through", "pathwise_relaxation")

@@ -69,21 +69,28 @@ def _sample_rows(draw: Callable[[int], Tensor], samples: int, cost: int) -> Tens
     return torch.cat([draw(min(step, samples - start)) for start in range(0, samples, step)])
 
 
+def _rounded(value: float) -> float:
+    """Twelve significant digits: the last bits depend on the processor's vector width and the thread count."""
+    return float(f"{value:.12g}")
+
+
 def _moments(rows: Tensor, exact: Tensor, *, unbiased: bool) -> dict[str, Any]:
     """Mean, unbiased variance and distance from the exact gradient of estimates ``[samples]``."""
-    centre = rows[0]
-    offset = rows - centre  # identical rows then have a variance of exactly zero
-    mean = float(centre + offset.mean())
-    variance = float(offset.var())
-    error = math.sqrt(variance / rows.numel())
-    bias = mean - float(exact)
+    values: list[float] = rows.tolist()
+    count = len(values)
+    # identical rows: a variance of exactly zero; fsum: the same sum in whatever order
+    centre = values[0] + math.fsum(value - values[0] for value in values) / count
+    mean, truth = _rounded(centre), _rounded(float(exact))
+    variance = _rounded(math.fsum((value - centre) ** 2 for value in values) / (count - 1))
+    error = _rounded(math.sqrt(variance / count))
+    bias = _rounded(mean - truth)
     return {
         "mean": mean,
-        "exact_gradient": float(exact),
+        "exact_gradient": truth,
         "bias": bias,
-        "relative_bias": bias / abs(float(exact)) if float(exact) != 0.0 else None,
+        "relative_bias": _rounded(bias / abs(truth)) if truth != 0.0 else None,
         "standard_error": error,
-        "standard_errors_from_exact": bias / error if error > 0.0 else None,
+        "standard_errors_from_exact": _rounded(bias / error) if error > 0.0 else None,
         "variance": variance,
         "claimed_unbiased": unbiased,
     }
@@ -131,7 +138,7 @@ def _agrees(entry: dict[str, Any]) -> bool:
         return True
     errors = entry["standard_errors_from_exact"]
     if errors is None:
-        return bool(abs(entry["bias"]) <= 1e-12 * max(1.0, abs(entry["exact_gradient"])))
+        return bool(abs(entry["bias"]) <= 1e-10 * max(1.0, abs(entry["exact_gradient"])))
     return bool(abs(errors) <= _MAX_STANDARD_ERRORS)
 
 
