@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bitprop.errors import ParityError
+from bitprop.errors import ParityError, SimulationError
 from bitprop.formats import IntArray
 from bitprop.graph.random import make_document, random_inputs
 from bitprop.graph.spec import Document
@@ -162,6 +162,13 @@ MUTANTS = [
     Mutant(
         "source_never_restarted", "net_middle.v", replace(r"\.restart\(load\)", ".restart(1'b0)"), "middle", within
     ),
+    Mutant(
+        "output_register_held_too_long",
+        "bitprop_stage.v",
+        replace(r"\(!out_valid \|\| out_ready\)", "!out_valid"),
+        "decision_cycle",
+        at(None),
+    ),
     Mutant("ties_to_the_highest", "bitprop_argmax.v", replace(r"> best", ">= best"), "decision", at(None)),
     Mutant(
         "swapped_weights", "net_last_weights.v",
@@ -207,6 +214,17 @@ def test_each_planted_fault_is_found_and_named(
         assert found.accumulator_expected != found.accumulator_actual
     with pytest.raises(ParityError, match=re.escape(f"{mutant.layer}")):
         result.raise_if_failed()
+
+
+def test_a_circuit_that_hangs_is_an_error_and_no_pass(
+    document: Document, inputs: IntArray, tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    require_tool("iverilog")
+    emit(document, tmp_path)
+    path = tmp_path / "bitprop_stage.v"
+    path.write_text(path.read_text(encoding="utf-8").replace("remaining == 0", "1'b0"), encoding="utf-8")
+    with pytest.raises(SimulationError, match="no decision in the last"):
+        parity(document, tmp_path, inputs)
 
 
 def test_the_command_in_the_message_shows_the_failure_again(

@@ -100,7 +100,7 @@ def test_scratch_folder_has_no_space_even_if_tmpdir_has(monkeypatch: pytest.Monk
     assert not folder.exists()
 
 
-GOOD = "accumulator 0 0 5\nlayer 0 0 5\ndecision 0 0 9\ndone 1 12\n"
+GOOD = "accumulator 0 0 5\nlayer 0 0 5\ndecision 0 0 9 12\ndone 1 12\n"
 
 
 def test_results_are_read() -> None:
@@ -116,7 +116,7 @@ def test_results_are_read() -> None:
         GOOD[:-1],
         GOOD.replace("done 1 12\n", ""),
         GOOD.replace("done 1 12", "error sample 0 ends before feature 3"),
-        GOOD.replace("decision 0 0 9\n", ""),
+        GOOD.replace("decision 0 0 9 12\n", ""),
         GOOD.replace("layer 0 0 5\n", ""),
         GOOD.replace("layer 0 0 5\n", "layer 0 0 5\n" * 2),
         GOOD.replace("layer 0 0 5", "layer 0 0 5z"),

@@ -22,7 +22,7 @@ from bitprop.graph.streams import LayerNumbers
 
 __all__ = ["BIPOLAR_WORK_LIMIT", "AccumulatorBounds", "accumulator_bounds", "contribution_bits", "signed_bits"]
 
-BIPOLAR_WORK_LIMIT = 300_000_000
+BIPOLAR_WORK_LIMIT = 100_000_000
 """Cycles x activation thresholds x weight thresholds above which a bipolar layer gets the plain bound."""
 
 
@@ -120,9 +120,10 @@ def _bipolar_maximum(
     # how often a neuron uses each distinct threshold
     uses = np.zeros((thresholds.shape[0], len(distinct)), dtype=np.int64)
     np.add.at(uses, (np.arange(thresholds.shape[0])[:, None], place), 1)
-    x_bits = 2 * (numbers.activation[:, None] < candidates) - 1  # [L, K], +1 and -1
-    w_bits = sign * (2 * (numbers.weight[:, None] < distinct) - 1)  # [L, D]
-    prefix = np.zeros((len(candidates), len(distinct)), dtype=np.int64)
+    # +1 and -1; a stream has at most 2**16 cycles, so 32 bits hold any prefix sum
+    x_bits = (2 * (numbers.activation[:, None] < candidates) - 1).astype(np.int32)  # [L, K]
+    w_bits = (sign * (2 * (numbers.weight[:, None] < distinct) - 1)).astype(np.int32)  # [L, D]
+    prefix = np.zeros((len(candidates), len(distinct)), dtype=np.int32)
     best, best_cycle = bias.copy(), np.zeros_like(bias)
     for cycle in range(length):
         prefix += np.multiply.outer(x_bits[cycle], w_bits[cycle])

@@ -5,7 +5,7 @@ The emitted testbench (:mod:`bitprop.hdl`) reads one sample a line and writes on
     accumulator <layer> <sample> <integer> ...  a layer's accumulators after its last cycle
     layer <layer> <sample> <integer> ...        every integer a layer hands on
     trace <layer> <cycle> <integer> ...         the accumulators of the traced sample after <cycle> cycles
-    decision <sample> <class> <latency>         the answer and the cycles since acceptance
+    decision <sample> <class> <latency> <cycle> the answer, the cycles since acceptance, the cycle number
     done <samples> <cycles>                     last line; without it the output is truncated
     error <text>                                the testbench gave up
 
@@ -45,6 +45,7 @@ class SimulationResult:
         layers: per layer ``[B, O]`` int64; the last one holds the logits.
         decision: ``[B]`` int64.
         latency_cycles: per sample, cycles from acceptance to the decision, ``[B]`` int64.
+        decision_cycles: per sample, cycles from the first acceptance of the run to its decision, ``[B]`` int64.
         cycles: clock cycles of the whole run.
         accumulators: per layer the accumulators after the last cycle, ``[B, O]``.
         traces: for a traced run, per layer the accumulators after 0 .. L cycles, ``[L + 1, O]``; else empty.
@@ -53,6 +54,7 @@ class SimulationResult:
     layers: tuple[IntArray, ...]
     decision: IntArray
     latency_cycles: IntArray
+    decision_cycles: IntArray
     cycles: int
     accumulators: tuple[IntArray, ...]
     traces: tuple[IntArray, ...] = ()
@@ -121,7 +123,7 @@ def parse_results(text: str, samples: int) -> SimulationResult:
         why = last if last.startswith("error ") else f"its last line is {last[:120]!r}"
         raise SimulationError(f"expected simulation results that end in a 'done' line, got a truncated file: {why}")
     tables: dict[str, dict[int, dict[int, list[int]]]] = {"accumulator": {}, "layer": {}, "trace": {}}
-    decision: dict[int, tuple[int, int]] = {}
+    decision: dict[int, tuple[int, int, int]] = {}
     cycles = 0
     for number, line in enumerate(lines, start=1):
         kind, *words = line.split()
@@ -133,7 +135,7 @@ def parse_results(text: str, samples: int) -> SimulationResult:
                     raise ValueError("this record came before")
                 row[integers[1]] = integers[2:]
             elif kind == "decision":
-                decision[integers[0]] = (integers[1], integers[2])
+                decision[integers[0]] = (integers[1], integers[2], integers[3])
             elif kind == "done":
                 if integers[0] != samples:
                     raise ValueError(f"expected {samples} samples")
@@ -152,10 +154,12 @@ def parse_results(text: str, samples: int) -> SimulationResult:
         for rows in (layers[index], accumulators.get(index, {})):
             if sorted(rows) != expected or len({len(row) for row in rows.values()}) != 1:
                 raise SimulationError(f"expected {samples} rows from layer {index}, got {len(rows)}; it lost some")
+    start = decision[0][2] - decision[0][1]
     return SimulationResult(
         layers=tuple(_table(layers[j], samples) for j in range(len(layers))),
         decision=np.array([decision[s][0] for s in expected], dtype=np.int64),
         latency_cycles=np.array([decision[s][1] for s in expected], dtype=np.int64),
+        decision_cycles=np.array([decision[s][2] - start for s in expected], dtype=np.int64),
         cycles=cycles,
         accumulators=tuple(_table(accumulators[j], samples) for j in range(len(layers))),
         traces=tuple(_table(traces[j], len(traces[j])) for j in sorted(traces)),

@@ -41,8 +41,6 @@ class VerilatorSimulator(AbstractSimulator):
             "-j",
             str(_BUILD_JOBS),
             "-O3",
-            # else the number source's last gate is copied into every comparison of every concatenation
-            "-fno-gate",
             "--x-assign",
             "fast",
             "--x-initial",

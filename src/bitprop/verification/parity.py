@@ -25,7 +25,7 @@ from bitprop.errors import ParityError, RangeError, SimulationError
 from bitprop.formats import IntArray
 from bitprop.graph.interpret import Result, check_inputs, layer_accumulators, run, run_layer, trace
 from bitprop.graph.spec import DenseLayer, Document
-from bitprop.graph.timing import latencies, latency_cycles
+from bitprop.graph.timing import latency_cycles, schedule
 from bitprop.hdl import alone_name, generate_alone
 from bitprop.toolchain import (
     UNKNOWN,
@@ -55,9 +55,9 @@ class Mismatch:
     Attributes:
         simulator: which simulator.
         sample: index of the sample within the inputs of that run.
-        layer: index of the first layer whose output differs; ``None`` for the decision or the latency.
-        layer_name: its name, or ``"decision"`` or ``"latency"``.
-        neuron: index of the neuron; ``None`` for the decision or the latency.
+        layer: index of the first layer whose output differs; ``None`` for what is below.
+        layer_name: its name, or ``"decision"``, ``"latency"`` or ``"decision_cycle"``.
+        neuron: index of the neuron; ``None`` without a layer.
         cycle: the accumulator after this many cycles is the first wrong one; ``None`` when all of them are right (so
             that the fault lies behind the accumulator) or when the trace could not be made.
         expected: the interpreter's integer.
@@ -320,7 +320,7 @@ class _Job:
             self.rtl_dir,
             inputs,
             run(self.document, inputs),
-            latencies([layer.length for layer in self.document.layers], len(inputs)),
+            schedule([layer.length for layer in self.document.layers], len(inputs)),
             lambda sample, layer: trace(self.document, inputs[sample], layer),
             None,
             evidence_dir,
@@ -340,7 +340,7 @@ class _Job:
                 folder,
                 inputs,
                 run_layer(document, index, inputs),
-                latencies([layer.length], len(inputs)),
+                schedule([layer.length], len(inputs)),
                 lambda sample, _: np.concatenate(
                     layer_accumulators(layer, inputs[sample : sample + 1], document.precision_bits)
                 ),
@@ -354,7 +354,7 @@ class _Job:
         folder: Path,
         inputs: IntArray,
         expected: Result,
-        expected_latencies: IntArray,
+        timing: tuple[IntArray, IntArray],
         expected_trace: Callable[[int, int], IntArray],
         alone: int | None,
         evidence_dir: str | os.PathLike[str] | None,
@@ -367,7 +367,7 @@ class _Job:
             names = (
                 [layer.name for layer in self.document.layers] if alone is None else [self.document.layers[alone].name]
             )
-            difference = _first_difference(expected, actual, expected_latencies, names)
+            difference = _first_difference(expected, actual, timing, names)
             mismatch = None
             if difference is not None:
                 # the samples before it run again too: a register that one sample leaves behind may be the fault
@@ -419,7 +419,7 @@ def _copy_design(source: Path, target: Path) -> None:
 
 
 def _first_difference(
-    expected: Result, actual: SimulationResult, expected_latencies: IntArray, names: list[str]
+    expected: Result, actual: SimulationResult, timing: tuple[IntArray, IntArray], names: list[str]
 ) -> _Difference | None:
     """The earliest layer, in it the earliest sample, in that the lowest neuron; then decision, then latency."""
     if len(expected.layers) != len(actual.layers):
@@ -440,7 +440,8 @@ def _first_difference(
             return _Difference(index, name, sample, neuron, int(shown), int(seen))
     for name, one, other in (
         ("decision", expected.decision, actual.decision),
-        ("latency", expected_latencies, actual.latency_cycles),
+        ("latency", timing[1] - timing[0], actual.latency_cycles),
+        ("decision_cycle", timing[1], actual.decision_cycles),
     ):
         wrong = np.argwhere(one != other)
         if len(wrong):

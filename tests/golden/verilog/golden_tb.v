@@ -4,7 +4,7 @@
 //   +results=FILE   records, one a line:
 //                     accumulator LAYER SAMPLE INTEGER ...    a layer's accumulators after its last cycle
 //                     layer LAYER SAMPLE INTEGER ...    what a layer hands on; the last layer's are the logits
-//                     decision SAMPLE CLASS LATENCY     the latency counts cycles since acceptance
+//                     decision SAMPLE CLASS LATENCY CYCLE    the latency counts cycles since acceptance
 //                     trace LAYER CYCLE INTEGER ...     accumulators of the traced sample after CYCLE cycles
 //                     done SAMPLES CYCLES               always last; an 'error' record ends the run instead
 //   +samples=N      how many samples to read
@@ -153,7 +153,7 @@ module golden_tb (
 
         // the decision, taken at once
         if (out_valid && !reset) begin
-            $fdisplay(result_file, "decision %0d %0d %0d", decided, out_class, cycle - accepted_at[decided % 4]);
+            $fdisplay(result_file, "decision %0d %0d %0d %0d", decided, out_class, cycle - accepted_at[decided % 4], cycle);
             decided <= decided + 1;
             progress <= cycle;
             if (decided + 1 == samples) begin
