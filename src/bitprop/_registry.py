@@ -49,9 +49,7 @@ class Registry(Generic[T]):
             return self._items[key]
         except (KeyError, TypeError):
             known = ", ".join(self._items) or "none"
-            raise RegistryError(
-                f"expected a known {self._family}, got {key!r}; use one of: {known}"
-            ) from None
+            raise RegistryError(f"expected a known {self._family}, got {key!r}; use one of: {known}") from None
 
     def __contains__(self, key: object) -> bool:
         return key in self._items

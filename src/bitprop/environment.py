@@ -12,7 +12,7 @@ from bitprop.toolchain import SIMULATORS
 
 __all__ = ["environment"]
 
-_PACKAGES = ("torch", "numpy", "pydantic", "lightning-fabric", "safetensors", "scikit-learn", "plotly", "typer")
+_PACKAGES = ("torch", "numpy", "pydantic", "lightning-fabric", "safetensors", "scikit-learn", "typer")
 
 
 def environment() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from bitprop.artifacts import evidence, read_json, sha256_file, write_json
 from bitprop.data import Dataset, load_dataset
 from bitprop.errors import ArtifactError, DataError
 from bitprop.graph.timing import latency_cycles
+from bitprop.handoff.export import Manifest, export_network
 from bitprop.lower import lower
 from bitprop.nn import SCNetwork
 from bitprop.nn.storage import load_network, save_network
@@ -35,7 +36,11 @@ __all__ = [
     "Run",
     "dataset_of",
     "evaluate_network",
+    "export_run",
+    "export_to",
     "float_baseline",
+    "float_config",
+    "integers_of",
     "load_run",
     "train_run",
     "uniform_copy",
@@ -271,3 +276,28 @@ def uniform_copy(network: SCNetwork, length: int, encodings: Sequence[str] | Non
 def integers_of(network: SCNetwork, x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
     """Samples as the network's input value integers, int64 ``[N, F]``."""
     return np.asarray(network.input_integers(torch.from_numpy(x)).numpy(), dtype=np.int64)
+
+
+def export_run(folder: str | os.PathLike[str], output: str | os.PathLike[str], *, samples: int = 100) -> Manifest:
+    """Lower a finished run and write its handoff folder, with held-out samples as test vectors.
+
+    Args:
+        folder: the run.
+        output: the handoff folder: new, empty, or an earlier handoff, which is replaced.
+        samples: at most so many held-out samples.
+
+    Raises:
+        ArtifactError: no finished run, or an output folder that holds something else.
+        NotExportableError: the network draws ideal random bits.
+        DataError: the run's data are gone.
+    """
+    run = load_run(folder)
+    return export_to(run, dataset_of(run.config), output, samples=samples)
+
+
+def export_to(run: Run, data: Dataset, output: str | os.PathLike[str], *, samples: int) -> Manifest:
+    """:func:`export_run` of a run and data at hand."""
+    document = lower(run.network, name=run.config.name, training={"dataset": data.name, "seed": run.config.seed})
+    inputs, labels = integers_of(run.network, data.test_x[:samples]), data.test_y[:samples]
+    extra = {"model_sha256": sha256_file(run.folder / MODEL), "config_sha256": sha256_file(run.folder / CONFIG)}
+    return export_network(document, output, inputs_raw=inputs, labels=labels, extra=extra)

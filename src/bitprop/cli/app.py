@@ -132,9 +132,9 @@ def export(
 
     manifest = export_run(run, output, samples=samples)
     if as_json:
-        print_json(manifest)
+        print_json(manifest.to_dict())
         return
-    console.print(f"{len(manifest['files'])} files in {output}")
+    console.print(f"{len(manifest.files)} files and their manifest in {output}", markup=False, soft_wrap=True)
     console.print(f"next: bitprop simulate {output}", markup=False)
 
 
@@ -153,7 +153,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a handoff's Verilog and compare every output integer with the reference interpreter."""
-    from bitprop.handoff.simulate import simulate_folder
+    from bitprop.simulation import simulate_folder
 
     with notes.status("simulating"):
         result = simulate_folder(handoff, simulators=simulator, samples=samples, timeout=timeout)

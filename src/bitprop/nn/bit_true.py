@@ -1,20 +1,39 @@
 """The bit-true contract on tensors: the same integers as the reference interpreter, whole batches at once.
 
-A product's count over L cycles is ``sum_t [R_t < kx][Q_t < kw]``, so a layer is one matrix product of 0/1 (or
-+-1) matrices per cycle.  Those run in floating point, where integers below 2**24 (float32) or 2**53 (float64) are
-exact; the dtype is chosen so that no sum can leave that range.
+A product's count over L cycles is ``sum_t [R_t < kx][Q_t < kw]``, so a layer is a matrix product of 0/1 (or +-1)
+matrices over inputs and cycles.  It runs on bytes with 32-bit sums, or, where this build of torch has no such
+product, in floating point wide enough to hold every sum exactly.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from bitprop.errors import ShapeError
 
-__all__ = ["encode", "mix_numbers", "requantise", "scale_constants", "stream_sum"]
+__all__ = ["encode", "mix_numbers", "requantise", "scale_constants", "stream_bits", "stream_sum"]
 
 _FLOAT32_EXACT = 1 << 24
+# Stream bits held at a time, in bytes: bounds the memory of long streams and keeps a block in the cache.
+_BLOCK_BYTES = 1 << 22
+
+
+def _find_byte_product() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """torch's product of bytes with 32-bit sums, if this build has one that gives the right integers."""
+    product = getattr(torch, "_int_mm", None)
+    probe = torch.full((32, 64), -1, dtype=torch.int8)
+    try:
+        right = product is not None and bool((product(probe, probe.t()) == 64).all())
+    except (RuntimeError, NotImplementedError):
+        right = False
+    return cast("Callable[[Tensor, Tensor], Tensor]", product) if right else None
+
+
+_BYTE_PRODUCT = _find_byte_product()
 
 
 def encode(value_raw: Tensor, encoding: str, precision_bits: int) -> tuple[Tensor, Tensor]:
@@ -66,19 +85,39 @@ def stream_sum(
         int64 ``[B, O]``.
     """
     (k_x, n_x), (k_w, n_w) = x, w
-    length, inputs = activation.shape[0], k_x.shape[1]
-    dtype = torch.float32 if length * inputs < _FLOAT32_EXACT else torch.float64
-    total = torch.zeros(k_x.shape[0], k_w.shape[0], dtype=dtype)
+    cycles = max(1, _BLOCK_BYTES // (k_x.shape[1] * max(k_x.shape[0], k_w.shape[0])))
+    total = torch.zeros(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
+    for r, q in zip(torch.split(activation, cycles), torch.split(weight, cycles), strict=True):
+        total += _integer_product(stream_bits(r, k_x, n_x, encoding), stream_bits(q, k_w, n_w, encoding).t())
+    return total
+
+
+def stream_bits(numbers: Tensor, threshold: Tensor, negative: Tensor, encoding: str) -> Tensor:
+    """Streams as the product sees them, int8 ``[rows, L * I]``, cycle 0 first: 0/1, +-1 (bipolar), or signed bits.
+
+    Args:
+        numbers: of the source, ``[L]``, or ``[L, I]`` when each input has its own.
+        threshold: ``[rows, I]``.
+        negative: signs, ``[rows, I]``; read for ``sign_magnitude`` only.
+        encoding: encoding name.
+    """
+    # thresholds of 2**15 and more need the wider type; comparing narrow ones is four times as fast
+    narrow = torch.int16 if int(threshold.amax()) < 1 << 15 and int(numbers.amax()) < 1 << 15 else torch.int32
+    shared = numbers[None, :, None] if numbers.dim() == 1 else numbers[None]
+    bits = (shared.to(narrow) < threshold.to(narrow)[:, None, :]).view(torch.int8)
     if encoding == "bipolar":
-        for r, q in zip(activation, weight, strict=True):
-            total.addmm_((r < k_x).to(dtype).mul_(2).sub_(1), (q < k_w).to(dtype).mul_(2).sub_(1).t())
-        return total.round_().long()
-    signed_inputs = bool(n_x.any())
-    s_x, s_w = (1 - 2 * n_x).to(dtype), (1 - 2 * n_w).to(dtype)
-    for r, q in zip(activation, weight, strict=True):
-        bits_x = (r < k_x).to(dtype)
-        total.addmm_(bits_x.mul_(s_x) if signed_inputs else bits_x, (q < k_w).to(dtype).mul_(s_w).t())
-    return total.round_().long()
+        bits = 2 * bits - 1
+    elif encoding == "sign_magnitude" and bool(negative.any()):
+        bits = bits * (1 - 2 * negative).to(torch.int8)[:, None, :]
+    return bits.flatten(1)
+
+
+def _integer_product(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of bytes, exact."""
+    if _BYTE_PRODUCT is not None:
+        return _BYTE_PRODUCT(a, b)
+    dtype = torch.float32 if a.shape[1] < _FLOAT32_EXACT else torch.float64
+    return (a.to(dtype) @ b.to(dtype)).round_().to(torch.int32)
 
 
 def scale_constants(gain: float, length: int, precision_bits: int, scale_bits: int) -> tuple[int, int]:

@@ -10,8 +10,9 @@ The layer computes ``a = g * y + b`` and clamps it, where ``y`` is the sum of pr
 ``bit_true``
     the integers of the hardware, mixed over the candidate designs until one is committed.
 
-In the last two the backward pass is the relaxed one's (straight-through: Bengio et al., 2013; Hubara et al., 2016),
-and the clamps pass gradients where the *computed* value lies inside.
+In the last two the backward pass is straight-through (Bengio et al., 2013; Hubara et al., 2016) with the relaxed slope
+or, in ``bit_true``, the stream's own local one (:mod:`bitprop.nn.slope`); the clamps pass gradients where the
+*computed* value lies inside.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
 from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants, stream_sum
 from bitprop.nn.design import DesignChoice, DesignVariables
+from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
 from bitprop.nn.sources import LayerSources, layer_sources
 from bitprop.training.sc_estimators.expectation import dense_mean, saturate
 
@@ -89,6 +91,7 @@ class SCLinear(nn.Module):
         precision_bits: n, 3 .. 16: thresholds and values have n-bit resolution.
         scale_bits: bits of the scale's multiplier, 2 .. 16.
         source_seed: shifts the number sources, 0 .. 2**n - 1.
+        slope: ``local`` or ``relaxed``: the stand-in for the slope of a bit-true stream in its weight.
         init: generator of the initial weights; a fresh one seeded 0 if ``None``.
 
     Raises:
@@ -115,6 +118,7 @@ class SCLinear(nn.Module):
         precision_bits: int = DEFAULT_PRECISION_BITS,
         scale_bits: int = 8,
         source_seed: int = 0,
+        slope: str = "local",
         init: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -124,6 +128,7 @@ class SCLinear(nn.Module):
         self.precision_bits = check_integer("precision_bits", precision_bits, MIN_PRECISION_BITS, MAX_PRECISION_BITS)
         self.scale_bits = check_integer("scale_bits", scale_bits, 2, 16)
         self.source_seed = check_integer("source_seed", source_seed, 0, (1 << precision_bits) - 1)
+        self.slope = check_choice("slope", slope, SLOPES)
         self.generator = generator
         self.mode: Mode = "bit_true"
         self.design = DesignVariables(lengths, encodings, correlation_range, precision_bits)
@@ -319,18 +324,24 @@ class SCLinear(nn.Module):
         output = torch.zeros(x.shape[0], self.out_features)
         for encoding, p_encoding in self._likely(design.encodings, design.encoding_probabilities()):
             k_x, k_w = encode(x_raw, encoding, n), encode(w_raw, encoding, n)
-            soft = self._soft(x, encoding)
+            relaxed = self._soft(x, encoding)
             for length, p_length in likely:
                 numbers = self.numbers(length) if generator is None else self._drawn_numbers(length, generator)
                 total, slope = self._sums(k_x, k_w, numbers, encoding)
-                y = _straight_through(soft, total.to(x.dtype) / length)
+                hard = total.to(x.dtype) / length
+                if self.slope == "local" and generator is None and length <= LOCAL_LIMIT:
+                    r, s, t = numbers
+                    q = mix_numbers(r, s, t, design.correlation_raw(), n)
+                    y = local_slope(x, self.weight, hard, Streams(*k_x, r, q, encoding, n))
+                else:
+                    y = _straight_through(relaxed, hard)
                 if slope is not None:
                     correlation = design.correlation()
                     y = y + (correlation - correlation.detach()) * slope.to(x.dtype) / length
                 a = self._activate(gain * y + self.bias)
-                hard = self._finish(total + self.bias_integers(length), length).to(x.dtype)
+                integers = self._finish(total + self.bias_integers(length), length).to(x.dtype)
                 unit = gain.detach() / length if self.activation == "logits" else 1.0 / (1 << n)
-                output = output + p_encoding * p_length * _straight_through(a, hard * unit)
+                output = output + p_encoding * p_length * _straight_through(a, integers * unit)
         return output
 
     def _soft(self, x: Tensor, encoding: str) -> Tensor:

@@ -32,6 +32,7 @@ class SCNetwork(nn.Module):
         generator: kind of number source.
         precision_bits: n.
         scale_bits: bits of each hidden layer's scale.
+        slope: ``local`` or ``relaxed`` (:class:`SCLinear`).
         seed: seed of the initial weights.
 
     Raises:
@@ -56,6 +57,7 @@ class SCNetwork(nn.Module):
         generator: str = "sobol",
         precision_bits: int = DEFAULT_PRECISION_BITS,
         scale_bits: int = 8,
+        slope: str = "local",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -78,6 +80,7 @@ class SCNetwork(nn.Module):
             "generator": generator,
             "precision_bits": precision_bits,
             "scale_bits": scale_bits,
+            "slope": slope,
         }
         self.layers = nn.ModuleList(
             SCLinear(
@@ -90,6 +93,7 @@ class SCNetwork(nn.Module):
                 generator=generator,
                 precision_bits=precision_bits,
                 scale_bits=scale_bits,
+                slope=slope,
                 init=torch.Generator().manual_seed(derive_seed(seed, "weights", index)),
             )
             for index in range(depth)

@@ -57,6 +57,7 @@ class NetworkConfig(_Section):
         generator: ``sobol``, ``lfsr``, ``halton``, ``counter`` or ``bernoulli``.
         precision_bits: n.
         scale_bits: bits of each hidden layer's scale.
+        slope: ``local`` or ``relaxed``: the stand-in for the slope of a bit-true stream.
     """
 
     hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = (32,)
@@ -68,6 +69,7 @@ class NetworkConfig(_Section):
     generator: str = "sobol"
     precision_bits: int = Field(default=DEFAULT_PRECISION_BITS, ge=MIN_PRECISION_BITS, le=MAX_PRECISION_BITS)
     scale_bits: int = Field(default=8, ge=2, le=16)
+    slope: str = Field(default="local", pattern="^(local|relaxed)$")
 
     @field_validator("generator")
     @classmethod

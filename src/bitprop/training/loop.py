@@ -119,6 +119,7 @@ def build_network(config: RunConfig, data: Dataset) -> SCNetwork:
         generator=shape.generator,
         precision_bits=shape.precision_bits,
         scale_bits=shape.scale_bits,
+        slope=shape.slope,
         seed=config.seed,
     )
 
