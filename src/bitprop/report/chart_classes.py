@@ -31,7 +31,7 @@ def confusion_chart(confusion: Confusion) -> Markup:
     """The matrix of at most 100 classes; numbers are written in while they fit."""
     classes = len(confusion.counts)
     longest = max(len(confusion.name(index)) for index in range(classes))
-    gutter = 34.0 + 6.6 * min(longest, 12)
+    gutter = 34.0 + 6.6 * min(longest, 16)
     annotated = classes <= _ANNOTATED
     cell = max(5.6, min(42.0, (560.0 - gutter) / classes))
     top = 44.0
@@ -53,8 +53,8 @@ def confusion_chart(confusion: Confusion) -> Markup:
         if index % every:
             continue
         middle = cell * (index + 0.5)
-        parts.append(text(gutter - 8, top + middle + 4, clip(confusion.name(index), 12), "t tick", "end"))
-        short = clip(confusion.name(index), max(1, int(cell * every / 7)))
+        parts.append(text(gutter - 8, top + middle + 4, clip(confusion.name(index), 16), "t tick", "end"))
+        short = confusion.name(index) if len(confusion.name(index)) * 7 <= cell * every else str(index)
         parts.append(text(gutter + middle, top - 9, short, "t tick", "middle"))
     for label, row in enumerate(confusion.counts):
         total = sum(row)

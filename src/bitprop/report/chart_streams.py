@@ -144,7 +144,7 @@ def _fixed(value: float) -> str:
 def _draw(streams: NeuronStreams, image_shape: tuple[int, int] | None, width: int, limit: int) -> Markup:
     wide = width == WIDE
     cycles = min(streams.length, limit)
-    left, right = (212.0, width - 62.0) if wide else (40.0, width - 66.0)
+    left, right = (212.0, width - 80.0) if wide else (40.0, width - 66.0)
     step = (right - left) / cycles
     parts: list[Markup] = [text(right + 12, 14, "sum", "t axis")]
     y = 24.0

@@ -101,9 +101,9 @@ def training_sentence(history: TrainingHistory) -> str:
     if first_epoch == last_epoch:
         told = f"{name} was {percent(first)} in epoch {first_epoch}, the only one measured"
     else:
-        told = f"{name} went from {percent(first)} to {percent(last)} in {plural(len(measured), 'epoch')}"
+        told = f"{name} went from {percent(first)} in epoch {first_epoch} to {percent(last)} in epoch {last_epoch}"
         if best > last:
-            told += f" (best {percent(best)} in epoch {best_epoch})"
+            told += f" (best {percent(best)}, epoch {best_epoch})"
     a, b = history.mean_length[0], history.mean_length[-1]
     if abs(a - b) >= 0.05:
         told += (
