@@ -1,0 +1,1 @@
+"""Programs: SC-NIR documents (``spec``), their meaning (``interpret``), their extremes (``bounds``), their timing."""
