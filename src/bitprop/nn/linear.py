@@ -141,8 +141,10 @@ class SCLinear(nn.Module):
         spread = 0.6
         self.weight = nn.Parameter((torch.rand(out_features, in_features, generator=init) * 2 - 1) * spread)
         self.bias = nn.Parameter(torch.zeros(out_features))
-        # unit variance at the output for inputs of unit second moment: Var(w) = spread**2 / 3
-        self.log_gain = nn.Parameter(torch.tensor(math.log(math.sqrt(3.0 / in_features) / spread)))
+        # unit variance at the output for inputs of unit second moment: Var(w) = spread**2 / 3; logits of unit variance
+        # would leave a softmax almost flat
+        gain = math.sqrt(3.0 / in_features) / spread * (4.0 if activation == "logits" else 1.0)
+        self.log_gain = nn.Parameter(torch.tensor(math.log(gain)))
 
     def extra_repr(self) -> str:
         return (

@@ -90,5 +90,5 @@ def _weight_gradient(grad: Tensor, w: Tensor, streams: Streams) -> Tensor:
 
 
 def local_slope(x: Tensor, w: Tensor, hard: Tensor, streams: Streams) -> Tensor:
-    """The value of ``hard`` (sums of products, ``[B, O]``) with the local slope in ``w`` and the relaxed one in ``x``."""
+    """The value of ``hard``, sums of products ``[B, O]``, with the local slope in ``w`` and the relaxed one in ``x``."""
     return cast(Tensor, _LocalSlope.apply(x, w, hard, streams))  # type: ignore[no-untyped-call]
