@@ -38,6 +38,7 @@ from bitprop.handoff.reference_task import (
     TaskArguments,
     TrainedTask,
     one_thread,
+    rounded,
     train_reference_task,
 )
 from bitprop.handoff.trained_design import DESIGN_FILE, PARITY_FILE, design_constants, design_parity, design_verilog
@@ -173,7 +174,7 @@ def _regression(arguments: TaskArguments) -> dict[str, Any]:
             samples=_REGRESSION_SAMPLES,
             estimators=_ESTIMATORS,
         )
-    return {**fields, **_header("estimator_regression"), "arguments": arguments.to_dict()}
+    return {**rounded(fields), **_header("estimator_regression"), "arguments": arguments.to_dict()}
 
 
 def _entry(name: str, content: bytes) -> dict[str, Any]:

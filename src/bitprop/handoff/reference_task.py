@@ -16,7 +16,10 @@ Every design variable has something to win: the encoding must represent negative
 a linear fit cannot, and the length trades the variance ``V / L`` against its cost, with an optimum between shortest
 and longest.  Each *ablation* trains again with one of them held at its start; the others may compensate.
 
-Data, teacher and start are drawn from a fixed seed in float64; one thread computes, so that sums have one order.
+Data, teacher and start are drawn from a fixed seed in float64.  Linear-algebra libraries round the last digit
+differently from processor to processor, and even from one memory address to the next; so one thread computes,
+parameters are kept on a grid of ``2**-24`` after every step, and measured numbers are reported to nine digits.  Same
+arguments then give the same bytes.
 """
 
 from __future__ import annotations
@@ -57,6 +60,7 @@ __all__ = [
     "lower_dense",
     "one_thread",
     "reference_task",
+    "rounded",
     "train_reference_task",
 ]
 
@@ -80,6 +84,8 @@ _MOMENTUM = 0.9
 _OBJECTIVE = SCTrainingObjectiveConfig(
     length_cost_weight=0.15, correlation_cost_weight=0.01, encoding_cost_weight=0.1, resource_cost_weight=0.0
 )
+_GRID = float(1 << 24)
+_DIGITS = 9
 _ONE_HOT_LOGIT = 400.0  # softmax gives exactly one and zeros
 
 Progress = Callable[[str], None]
@@ -214,7 +220,7 @@ class ReferenceTask:
             "held_out_samples": _HELD_OUT,
             "seed": _SEED,
             "teacher": {"encoding": "sign_magnitude", "correlation": _TEACHER_CORRELATION},
-            "linear_fit_loss": self.linear_fit_loss,
+            "linear_fit_loss": rounded(self.linear_fit_loss),
             "optimizer": {"kind": "gradient descent with momentum", "momentum": _MOMENTUM},
             "design_space": self.design_space.to_dict(),
             "objective_config": _OBJECTIVE.to_dict(),
@@ -225,6 +231,21 @@ class ReferenceTask:
 
 def _parameter_fields(parameters: dict[str, Tensor]) -> dict[str, Any]:
     return {name: tensor.detach().tolist() for name, tensor in parameters.items()}
+
+
+def _on_grid(tensor: Tensor) -> Tensor:
+    return (tensor * _GRID).round() / _GRID
+
+
+def rounded(value: Any) -> Any:
+    """Plain values with every float to nine significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return value
 
 
 def _uniform(low: float, high: float, shape: tuple[int, ...], name: str) -> Tensor:
@@ -249,6 +270,7 @@ def reference_task(arguments: TaskArguments) -> ReferenceTask:
     held_out_inputs, held_out_targets = draw(_HELD_OUT, "held-out inputs")
     columns = torch.cat([inputs, torch.ones(_SAMPLES, 1, dtype=torch.float64)], dim=1)
     fit = torch.linalg.lstsq(columns, targets).solution
+    fit = _on_grid(fit)
     weight, bias = fit[:-1].t().clamp(-1.0, 1.0).contiguous(), fit[-1].contiguous()
     start = {
         "weight": weight,
@@ -281,8 +303,8 @@ def _descend(
         gradients = torch.autograd.grad(report.breakdown.total, list(moving.values()))
         with torch.no_grad():
             for (name, tensor), gradient in zip(moving.items(), gradients, strict=True):
-                velocity[name].mul_(_MOMENTUM).add_(gradient)
-                tensor.sub_(velocity[name], alpha=task.arguments.learning_rate)
+                velocity[name] = _on_grid(_MOMENTUM * velocity[name] + gradient)
+                tensor.copy_(_on_grid(tensor - task.arguments.learning_rate * velocity[name]))
             parameters["weight"].clamp_(-1.0, 1.0)
     result = {name: tensor.detach() for name, tensor in parameters.items()}
     curve.append(_curve_point(task.objective(result)))
@@ -354,15 +376,15 @@ def _train(task: ReferenceTask, say: Progress | None) -> TrainedTask:
             say(f"ablation: {name} held at its start")
         ablations[name] = _ablation(task, frozen, final["total"], discrete)
     initial = task.objective(task.start)
-    fields = {
+    measured: dict[str, Any] = {
         "initial": _summary(task, task.start, initial),
         "trained": _summary(task, parameters, report),
         "loss_reduction": _reduction(curve[0]["task_loss"], final["task_loss"]),
         "objective_reduction": _reduction(curve[0]["total"], final["total"]),
         "curve": {key: [point[key] for point in curve] for key in final},
         "ablations": ablations,
-        "trained_parameters": _parameter_fields(parameters),
     }
+    fields = {**rounded(measured), "trained_parameters": _parameter_fields(parameters)}
     return TrainedTask(task, parameters, report, document, inputs_raw, fields)
 
 
