@@ -59,7 +59,7 @@ FLOORS = (
     ),
     Place(3, 0, BOTH, ("bitprop.lower.*",)),
     Place(
-        4, 0, BOTH, ("bitprop.verification.*", "bitprop.handoff.*", "bitprop.runs", "bitprop.simulation", "bitprop.environment"), peers=True
+        4, 0, BOTH, ("bitprop.verification.*", "bitprop.handoff.*", "bitprop.runs", "bitprop.environment"), peers=True
     ),
     Place(
         5,

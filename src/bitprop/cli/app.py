@@ -153,7 +153,7 @@ def simulate(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a handoff's Verilog and compare every output integer with the reference interpreter."""
-    from bitprop.simulation import simulate_folder
+    from bitprop.handoff.simulate import simulate_folder
 
     with notes.status("simulating"):
         result = simulate_folder(handoff, simulators=simulator, samples=samples, timeout=timeout)
