@@ -47,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BitpropError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
     for path in written.paths:
         print(path)
     for check in written.checks:

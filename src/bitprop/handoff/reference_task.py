@@ -86,6 +86,7 @@ _OBJECTIVE = SCTrainingObjectiveConfig(
 )
 _GRID = float(1 << 24)
 _DIGITS = 9
+_DIVERGED = 1e3
 _ONE_HOT_LOGIT = 400.0  # softmax gives exactly one and zeros
 
 Progress = Callable[[str], None]
@@ -294,6 +295,7 @@ def _descend(
     for step in range(task.arguments.steps):
         report = task.objective(parameters)
         curve.append(_curve_point(report))
+        _check_converges(curve)
         if say is not None and (step % 8 == 0 or step == task.arguments.steps - 1):
             point = curve[-1]
             say(
@@ -308,7 +310,14 @@ def _descend(
             parameters["weight"].clamp_(-1.0, 1.0)
     result = {name: tensor.detach() for name, tensor in parameters.items()}
     curve.append(_curve_point(task.objective(result)))
+    _check_converges(curve)
     return result, curve
+
+
+def _check_converges(curve: list[dict[str, float]]) -> None:
+    first, last = curve[0]["total"], curve[-1]["total"]
+    if not last < _DIVERGED * (1.0 + first):
+        raise RangeError(f"the objective went from {first:.3g} to {last:.3g}")
 
 
 def _curve_point(report: SCJointObjectiveReport) -> dict[str, float]:
