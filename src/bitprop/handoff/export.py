@@ -14,6 +14,8 @@ not at all.
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -29,7 +31,7 @@ from bitprop.artifacts import evidence, read_json, sha256_bytes
 from bitprop.errors import ArtifactError, ShapeError
 from bitprop.formats import IntArray
 from bitprop.graph.interpret import check_inputs, run
-from bitprop.graph.spec import Document
+from bitprop.graph.spec import Document, parse_document
 from bitprop.graph.timing import latencies
 from bitprop.handoff._files import (
     DIGEST_FIELD,
@@ -105,9 +107,16 @@ def rtl_files(document: Document) -> dict[str, bytes]:
     Raises:
         NotExportableError: a source has no hardware.
     """
+    return dict(_rtl_of(document.to_json()))
+
+
+@functools.lru_cache(maxsize=4)
+def _rtl_of(text: str) -> tuple[tuple[str, bytes], ...]:
+    """Emission is a function of the document's text; a review asks for the same one several times."""
+    document = parse_document(json.loads(text))
     with tempfile.TemporaryDirectory(prefix="bitprop_") as scratch:
         emit(document, scratch)
-        return {f"rtl/{path.name}": path.read_bytes() for path in sorted(Path(scratch).iterdir())}
+        return tuple((f"rtl/{path.name}", path.read_bytes()) for path in sorted(Path(scratch).iterdir()))
 
 
 def render_inputs(inputs_raw: IntArray) -> bytes:
