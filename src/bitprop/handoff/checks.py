@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bitprop.artifacts import EVIDENCE_LOCAL_PARITY, sha256_bytes
@@ -135,12 +135,14 @@ class Evidence:
         names: role to file name.
         folder: name of the handoff folder.
         handoff: the handoff folder's files by relative path.
+        parsed: JSON objects read so far; nobody changes them.
     """
 
     outer: Mapping[str, bytes]
     names: Mapping[str, str]
     folder: str
     handoff: Mapping[str, bytes]
+    parsed: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def json(self, name: str) -> dict[str, Any]:
         """A role's or a handoff file's JSON object.
@@ -148,11 +150,14 @@ class Evidence:
         Raises:
             ArtifactError: missing, or not canonical JSON.
         """
-        if name in OUTER_SCHEMAS:
-            if name not in self.outer:
+        if name not in self.parsed:
+            if name not in OUTER_SCHEMAS:
+                self.parsed[name] = parse_json(name, require_file(self.handoff, name))
+            elif name in self.outer:
+                self.parsed[name] = parse_json(self.names.get(name, name), self.outer[name])
+            else:
                 raise ArtifactError(f"expected the {name} file, found none; run the command again")
-            return parse_json(self.names.get(name, name), self.outer[name])
-        return parse_json(name, require_file(self.handoff, name))
+        return self.parsed[name]
 
 
 def require_file(files: Mapping[str, bytes], name: str) -> bytes:
