@@ -317,6 +317,43 @@ def test_edits_with_fitting_hashes(folder: Path, name: str, path: str, value: An
         rejected(folder / "handoff")
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (BENCHMARK, "document_sha256"),
+        (SOURCE, "document/sha256"),
+        (SOURCE, "document/size"),
+        (SOURCE, "files/0/sha256"),
+        (EXPORT, "handoff/files/3/sha256"),
+        (EXPORT, "artifacts/benchmark/size"),
+        (EXPORT, "artifacts/benchmark/file"),
+        (PARITY, "design_sha256"),
+        ("handoff/vectors/expected.json", "document_sha256"),
+        ("handoff/vectors/expected.json", "inputs_sha256"),
+    ],
+)
+def test_a_wrong_hash_inside_files_whose_own_hashes_fit(
+    folder: Path, name: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = load(folder / name)
+    container, key = at(fields, path)
+    container[key] = container[key] + 1 if isinstance(container[key], int) else "0" * 64
+    store(folder / name, fields)
+    wrong = (folder / name).read_bytes()
+    real = store
+
+    def keep(target: Path, content: Mapping[str, Any]) -> None:
+        real(target, content)
+        if target == folder / name:
+            target.write_bytes(wrong)
+
+    monkeypatch.setitem(globals(), "store", keep)
+    seal(folder)
+    monkeypatch.undo()
+    assert (folder / name).read_bytes() == wrong
+    rejected(folder)
+
+
 def test_inputs_and_expected_integers_of_another_run(folder: Path) -> None:
     """Consistent with the document, so that only making the set again can tell."""
     from bitprop.graph.spec import load_document

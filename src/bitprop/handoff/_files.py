@@ -73,7 +73,12 @@ def shown(text: object) -> str:
 
 
 def is_safe_path(path: object) -> bool:
-    """Whether a recorded path is relative, forward-slashed and stays inside its folder."""
+    """Whether a recorded path is relative, forward-slashed and stays inside its folder.
+
+    Example:
+        >>> [is_safe_path(path) for path in ("rtl/top.v", "../top.v", "/top.v", "rtl//top.v", 7)]
+        [True, False, False, False, False]
+    """
     return isinstance(path, str) and all(_SEGMENT.fullmatch(part) is not None for part in path.split("/"))
 
 

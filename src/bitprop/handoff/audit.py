@@ -31,6 +31,7 @@ from bitprop.handoff._files import (
     DIGEST_FIELD,
     Snapshot,
     canonical,
+    file_entries,
     parse_json,
     read_snapshot,
     self_digest,
@@ -303,6 +304,12 @@ def _check_entries(evidence: Evidence, *, alone: bool) -> str:
     text = compare_entries(audit.get("files"), listed, AUDIT_FILE)
     derived = {path: content for path, content in listed.items() if path != SOURCE_MANIFEST_FILE}
     compare_entries(evidence.json(SOURCE_MANIFEST_FILE).get("files"), derived, SOURCE_MANIFEST_FILE)
+    wanted = {"file": DOCUMENT_FILE, **file_entries({"": require_file(listed, DOCUMENT_FILE)})[0]}
+    del wanted["path"]
+    if evidence.json(SOURCE_MANIFEST_FILE).get("document") != wanted:
+        raise ArtifactError(f"expected hash and size of the document in {SOURCE_MANIFEST_FILE}, got others")
+    if evidence.json("benchmark").get("document_sha256") != wanted["sha256"]:
+        raise ArtifactError("expected the hash of the document in benchmark, got another")
     if not alone:
         _check_artifacts(audit.get("artifacts"), evidence, tuple(OUTER_SCHEMAS), AUDIT_FILE)
         manifest = evidence.json("export_manifest")

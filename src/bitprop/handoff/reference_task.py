@@ -239,7 +239,12 @@ def _on_grid(tensor: Tensor) -> Tensor:
 
 
 def rounded(value: Any) -> Any:
-    """Plain values with every float to nine significant digits."""
+    """Plain values with every float to nine significant digits.
+
+    Example:
+        >>> rounded({"third": 1 / 3, "steps": 32})
+        {'third': 0.333333333, 'steps': 32}
+    """
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, dict):

@@ -1,13 +1,13 @@
 """The trained design as a Verilog module of four constants, and its run in Icarus against the expected integers.
 
-========================  =======  ==========================================================
-output                    width    meaning
-========================  =======  ==========================================================
-selected_bitstream_length 32       L of the exported design, cycles
-expected_length_q16       48       ``round(E[L] * 2**16)`` of the trained length probabilities
-correlation_q16           32       ``c * 2**16``, signed; exact, since c is a multiple of ``2**-n``, n <= 16
-encoding_flag             2        0 unipolar, 1 bipolar, 2 sign_magnitude
-========================  =======  ==========================================================
+=========================  =====  ===================================================================
+output                     width  meaning
+=========================  =====  ===================================================================
+selected_bitstream_length  32     L of the exported design, cycles
+expected_length_q16        48     ``round(E[L] * 2**16)`` of the trained length probabilities
+correlation_q16            32     ``c * 2**16``, signed; exact, since c is a multiple of ``2**-n``, n <= 16
+encoding_flag              2      0 unipolar, 1 bipolar, 2 sign_magnitude
+=========================  =====  ===================================================================
 """
 
 from __future__ import annotations
