@@ -1,4 +1,4 @@
-"""Configurations that come with the package: ``digits`` and ``fashion_mnist``, as TOML files beside this one."""
+"""Configurations that come with the package: every TOML file beside this one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from bitprop.errors import ConfigError
 
 __all__ = ["PRESETS", "preset_path"]
 
-PRESETS = ("digits", "fashion_mnist")
+PRESETS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.toml")))
+"""Their names."""
 
 
 def preset_path(name: str) -> Path:

@@ -331,8 +331,9 @@ class _Trainer:
         if not decay:
             return
         average, step = self.state.average, (epoch - 1) * self.steps_per_epoch + index
-        # a young average must not remember its start
-        weight = max(1 - decay, 1 / (1 + step)) if average else 1.0
+        # a window of a tenth of the run so far, at most: streams are tuned to their gains, and an average that reaches
+        # back to other gains belongs to neither
+        weight = max(1 - decay, 9 / (10 + step))
         for name, parameter in self.network.named_parameters():
             if ".design." not in name:
                 value = parameter.detach()
