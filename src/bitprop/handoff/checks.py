@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from bitprop.handoff.trained_design import (
     design_verilog,
     run_design,
 )
+from bitprop.toolchain import SIMULATORS
 from bitprop.verification.parity import check_parity
 
 __all__ = [
@@ -85,7 +86,7 @@ _ACCEPTANCE = (
     "pathwise_variance_zero",
     "score_function_longest_below_shortest",
 )
-_SIMULATED_CYCLES = 200_000
+_ICARUS_PRODUCTS = 10_000_000  # products times cycles: some ten seconds
 
 TRAINED_DESIGN_PARITY = "trained_design_parity"
 NETWORK_PARITY = "network_parity"
@@ -398,7 +399,7 @@ def _check_regression(evidence: Evidence) -> str:
     return f"pass; {len(acceptance)} acceptance fields true, three derived again from {len(flat)} variances"
 
 
-def parity_checks(handoff: Mapping[str, bytes], simulators: Sequence[str] = ("icarus",)) -> list[Check]:
+def parity_checks(handoff: Mapping[str, bytes]) -> list[Check]:
     """Run the trained-design module and the whole network in a simulator.
 
     Verilog is run only when it equals what its document emits: a folder from elsewhere cannot bring its own program.
@@ -415,7 +416,7 @@ def parity_checks(handoff: Mapping[str, bytes], simulators: Sequence[str] = ("ic
 
     return [
         run_check(TRAINED_DESIGN_PARITY, lambda: needs_tools(design)),
-        run_check(NETWORK_PARITY, lambda: needs_tools(lambda: network_parity(handoff, simulators))),
+        run_check(NETWORK_PARITY, lambda: needs_tools(lambda: network_parity(handoff))),
     ]
 
 
@@ -426,31 +427,37 @@ def needs_tools(body: Callable[[], str]) -> str:
         raise ArtifactError(f"parity was not run, so it is not shown: {error}") from error
 
 
-def network_parity(files: Mapping[str, bytes], simulators: Sequence[str] = ("icarus",)) -> str:
+def network_parity(files: Mapping[str, bytes], *, faster: bool = False) -> str:
     """The whole network's Verilog against the reference interpreter on the stored inputs.
+
+    Icarus takes as many samples as fit in some seconds, and each layer alone on its extremes.
+
+    Args:
+        files: the handoff's files.
+        faster: let Verilator, if it is installed, take all samples when Icarus cannot.
 
     Raises:
         ParityError: an integer differs.
         ArtifactError: the Verilog is not what the document emits; it is not run then.
-        ToolNotFoundError: a simulator is not installed.
+        ToolNotFoundError: Icarus is not installed.
     """
     check_verilog(files)
     document = load_network_document(files)
     inputs = parse_inputs(require_file(files, INPUTS_FILE))
-    samples = max(1, min(len(inputs), _SIMULATED_CYCLES // interval_cycles(document)))
+    products = sum(layer.in_features * layer.out_features for layer in document.layers)
+    samples = max(2, min(len(inputs), _ICARUS_PRODUCTS // (products * interval_cycles(document))))
+    simulators = ["icarus"]
+    if faster and samples < len(inputs) and SIMULATORS["verilator"].is_available():
+        simulators.append("verilator")
     with scratch_copy({path: content for path, content in files.items() if path.startswith("rtl/")}) as folder:
         result = check_parity(
-            document,
-            folder / "rtl",
-            inputs,
-            simulators,
-            samples=dict.fromkeys(simulators, samples),
-            corner_samples=4,
+            document, folder / "rtl", inputs, simulators, samples={"icarus": samples}, corner_samples=4
         ).raise_if_failed()
-    entry = result.simulators[0]
+    counts = ", ".join(f"{entry.simulator} {entry.samples} of {len(inputs)} samples" for entry in result.simulators)
+    first = result.simulators[0]
     return (
-        f"{', '.join(simulators)}: {entry.samples} of {len(inputs)} samples and {entry.corner_samples} corner inputs, "
-        f"{result.integers} integers equal, latency {entry.latency_cycles} cycles"
+        f"{counts} and {first.corner_samples} corner inputs, {result.integers} integers equal, "
+        f"latency {first.latency_cycles} cycles"
     )
 
 
