@@ -29,18 +29,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bitprop._checks import check_integer, check_real
 from bitprop.errors import RangeError
-from bitprop.formats import encode_value, quantise
-from bitprop.graph.bounds import accumulator_bounds
+from bitprop.formats import quantise
 from bitprop.graph.interpret import run
-from bitprop.graph.spec import Document, document_header, parse_document
-from bitprop.graph.streams import layer_numbers
-from bitprop.nn.sources import config_sources
+from bitprop.graph.spec import Document
+from bitprop.handoff.dense import lower_dense
 from bitprop.seeds import derive_seed
 from bitprop.training.sc_estimators import DifferentiableSCConfig
 from bitprop.training.sc_estimators.expectation import dense_mean
@@ -58,7 +55,6 @@ __all__ = [
     "ReferenceTask",
     "TaskArguments",
     "TrainedTask",
-    "lower_dense",
     "one_thread",
     "reference_task",
     "rounded",
@@ -461,63 +457,10 @@ def _ablation(task: ReferenceTask, frozen: tuple[str, ...], total: float, discre
 def lower_trained(parameters: dict[str, Tensor], report: SCJointObjectiveReport) -> Document:
     """The selected design of the reference task as its integer program."""
     return lower_dense(
-        parameters["weight"], parameters["bias"], report.selected_config, name=NETWORK_NAME, layer="trained"
-    )
-
-
-def lower_dense(weight: Tensor, bias: Tensor, config: DifferentiableSCConfig, *, name: str, layer: str) -> Document:
-    """Lower one trained dense layer with logits as its output::
-
-        threshold, sign = encode(round(w * 2**n)),   bias_raw = round(b * L)
-
-    so that ``acc / L`` is the layer's bit-true output.
-
-    Args:
-        weight: ``[O, I]`` in [-1, 1].
-        bias: ``[O]``.
-        config: length, encoding, correlation, sources.
-        name: of the program.
-        layer: of the layer.
-
-    Raises:
-        NotExportableError: the source has no hardware.
-        DocumentError: the document would be invalid.
-    """
-    n, length = config.precision_bits, config.bitstream_length
-    correlation_raw = round(config.correlation * (1 << n))
-    sources = config_sources(config)
-    thresholds, negative = encode_value(
-        quantise(weight.detach().double().clamp(-1.0, 1.0).numpy(), n), config.encoding, n
-    )
-    bias_raw = np.rint(bias.detach().double().numpy() * length).astype(np.int64)
-    numbers = layer_numbers(sources.activation, sources.weight, sources.correlation, correlation_raw, length)
-    fields: dict[str, Any] = {
-        "kind": "dense",
-        "name": layer,
-        "in_features": thresholds.shape[1],
-        "out_features": thresholds.shape[0],
-        "length": length,
-        "encoding": config.encoding,
-        "activation_source": sources.activation.to_dict(),
-        "weight_source": sources.weight.to_dict(),
-        "correlation_raw": correlation_raw,
-        "weight_thresholds": thresholds.tolist(),
-        "bias_raw": bias_raw.tolist(),
-        "accumulator_bits": accumulator_bounds(config.encoding, numbers, thresholds, negative, bias_raw, n).bits,
-        "output": {"kind": "logits"},
-    }
-    if correlation_raw:
-        fields["correlation_source"] = sources.correlation.to_dict()
-    if config.encoding == "sign_magnitude":
-        fields["weight_negative"] = negative.tolist()
-    one = 1 << n
-    return parse_document(
-        {
-            **document_header(),
-            "name": name,
-            "precision_bits": n,
-            "inputs": {"features": thresholds.shape[1], "low": -one, "high": one},
-            "layers": [fields],
-            "training": {"objective": "stochastic_backprop_joint_objective", "task_version": TASK_VERSION},
-        }
+        parameters["weight"],
+        parameters["bias"],
+        report.selected_config,
+        name=NETWORK_NAME,
+        layer="trained",
+        training={"objective": "stochastic_backprop_joint_objective", "task_version": TASK_VERSION},
     )
