@@ -1,0 +1,181 @@
+"""Examples and pages do what they show: programs run, printed output is compared, generated parts are up to date.
+
+A ``text`` block that follows a Python block of a page is that block's output.  A ``text`` block after the name of an
+example (``examples/NAME.py``) is the output of that program.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_readme import PAGES, Block, fenced_blocks
+
+from bitprop.training.config import RunConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SEPARATOR = "-- end of block --"
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?%?")
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=600, check=False, env=environment
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def words(text: str) -> list[str]:
+    """Lines without the white space that aligns them."""
+    return [" ".join(line.split()) for line in text.strip().splitlines()]
+
+
+# -- examples ----------------------------------------------------------------------------------------------------
+
+
+def shown_output(name: str) -> str:
+    """The output that a page shows for an example: the first ``text`` block after its name."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        place = text.find(f"examples/{name}")
+        if place >= 0:
+            return next(block.code for block in fenced_blocks(text[place:]) if block.language == "text")
+    pytest.fail(f"no page shows examples/{name}")
+
+
+def test_there_are_examples() -> None:
+    assert [path.name for path in EXAMPLES] == ["check_an_estimator.py", "csv_to_verilog.py", "joint_layer.py"]
+
+
+@pytest.mark.parametrize("name", ["check_an_estimator.py", "joint_layer.py"])
+def test_examples_print_what_their_page_shows(name: str, tmp_path: Path) -> None:
+    """Words and integers to the letter, fractions to a tenth: they come out of training or sampling."""
+    printed, shown = words(run([sys.executable, str(ROOT / "examples" / name)], tmp_path)), words(shown_output(name))
+    assert [_NUMBER.sub("#", line) for line in printed] == [_NUMBER.sub("#", line) for line in shown]
+    ours, theirs = (_NUMBER.findall("\n".join(lines)) for lines in (printed, shown))
+    for one, other in zip(ours, theirs, strict=True):
+        if "." in other:
+            assert float(one.rstrip("%")) == pytest.approx(float(other.rstrip("%")), rel=0.1, abs=0.02)
+        else:
+            assert one == other
+
+
+def test_a_table_becomes_verilog(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    """The design that training chooses may differ from machine to machine; that it is right everywhere may not."""
+    require_tool("iverilog")
+    printed = words(run([sys.executable, str(ROOT / "examples" / "csv_to_verilog.py")], tmp_path))
+    shown = words(shown_output("csv_to_verilog.py"))
+    assert [line.split()[0] for line in printed] == [line.split()[0] for line in shown]
+    accuracy = re.fullmatch(r"bit-true accuracy (\d\.\d+) in \d+ cycles", printed[2])
+    assert accuracy is not None
+    assert float(accuracy[1]) > 0.8
+    assert printed[4].startswith("parity pass: ")
+    assert printed[5] == shown[5] == "audit pass: 9 checks"
+    assert (tmp_path / "iris_like" / "handoff" / "rtl" / "iris_like.v").is_file()
+
+
+# -- pages -------------------------------------------------------------------------------------------------------
+
+
+def outputs_of(text: str) -> Iterator[tuple[Block, Block | None]]:
+    """Python blocks of a page, each with the ``text`` block that follows it after nothing but an empty line."""
+    blocks = fenced_blocks(text)
+    for block, after in zip(blocks, [*blocks[1:], None], strict=False):
+        if block.language == "python" and block.tested:
+            gap = 0 if after is None else after.line - (block.line + block.code.count("\n") + 1)
+            yield block, after if after is not None and after.language == "text" and gap == 3 else None
+
+
+def pages_with_output() -> list[Any]:
+    cases = []
+    for page in PAGES:
+        pairs = list(outputs_of(page.read_text(encoding="utf-8")))
+        if any(after is not None for _, after in pairs):
+            cases.append(pytest.param(pairs, id=page.name))
+    return cases
+
+
+@pytest.mark.parametrize("pairs", pages_with_output())
+def test_pages_show_what_their_python_prints(
+    pairs: list[tuple[Block, Block | None]], tmp_path: Path, require_tool: Callable[[str], str]
+) -> None:
+    if any("icarus" in block.code for block, _ in pairs):
+        require_tool("iverilog")
+    code = "\n".join(f"{block.code}\nprint({SEPARATOR!r})" for block, _ in pairs)
+    (tmp_path / "page.py").write_text(code, encoding="utf-8")
+    printed = run([sys.executable, "page.py"], tmp_path).split(f"{SEPARATOR}\n")
+    for (block, after), output in zip(pairs, printed[:-1], strict=True):
+        if after is not None:
+            assert words(output) == words(after.code), f"block at line {block.line}"
+
+
+def test_outputs_are_paired() -> None:
+    text = "```python\nprint(1)\n```\n\n```text\n1\n```\n\n```python\nx = 1\n```\n\nWords.\n\n```text\n2\n```\n"
+    (first, one), (_, none) = outputs_of(text)
+    assert (first.code, one.code if one else None, none) == ("print(1)", "1", None)
+
+
+# -- generated parts ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def refresh() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "tools" / "refresh_docs.py"))
+
+
+def test_generated_tables_are_up_to_date(refresh: dict[str, Any]) -> None:
+    found = set()
+    for page in PAGES:
+        for name, part in refresh["parts_of"](page.read_text(encoding="utf-8")).items():
+            found.add(name)
+            assert refresh["same"](name, part, refresh["TABLES"][name]()), (
+                f"{name} in {page.name} is stale; run python tools/refresh_docs.py"
+            )
+    assert found == set(refresh["TABLES"])
+
+
+def test_generated_pictures_are_up_to_date(refresh: dict[str, Any]) -> None:
+    folder = ROOT / "docs" / "pictures"
+    assert {path.name for path in folder.iterdir()} == set(refresh["PICTURES"])
+    for name, draw in refresh["PICTURES"].items():
+        assert (folder / name).read_text(encoding="utf-8") == draw(), f"{name} is stale; run tools/refresh_docs.py"
+
+
+def test_a_stale_part_is_noticed(refresh: dict[str, Any]) -> None:
+    same = refresh["same"]
+    assert same("estimator-profile", "| `arm` | 8.64 |", "| `arm` | 8.65 |")
+    assert not same("estimator-profile", "| `arm` | 8.64 |", "| `arm` | 9.64 |")
+    assert not same("estimator-profile", "| `arm` | 8.64 |", "| `disarm` | 8.64 |")
+    assert not same("config", "| `seed` | 0 |", "| `seed` | 1 |")
+
+
+def test_the_reference_documents_every_configuration_key(refresh: dict[str, Any]) -> None:
+    """Read from the page itself: each key in its section's table, with the model's default, and no other key."""
+    page = (ROOT / "docs" / "joint-training.md").read_text(encoding="utf-8")
+    section, documented = "", {}
+    for line in refresh["parts_of"](page)["config"].splitlines():
+        if heading := re.fullmatch(r"\*\*(?:`\[(\w+)\]`|top level)\*\*", line):
+            section = heading[1] or ""
+        elif row := re.match(r"\| `(\w+)` \| `(.*?)` \| (.*?) \| (.+) \|", line):
+            documented[f"{section}.{row[1]}" if section else row[1]] = row.groups()[1:]
+    keys = refresh["config_keys"]()
+    assert list(documented) == list(keys)
+    written = RunConfig().model_dump()
+    for key, (default, accepts, meaning) in documented.items():
+        value: Any = written
+        for part in key.split("."):
+            value = value[part]
+        text = list(value) if isinstance(value, tuple) else value
+        assert default.strip('"') == str(text).replace("'", '"')
+        assert accepts
+        assert meaning
