@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from bitprop.artifacts import evidence, write_json
+from bitprop.artifacts import evidence, read_json, write_json
 from bitprop.data import Dataset
+from bitprop.environment import working_version
 from bitprop.errors import ArtifactError, ToolNotFoundError
 from bitprop.graph.interpret import run as interpret
 from bitprop.graph.spec import Document, load_document
 from bitprop.handoff.export import DOCUMENT_FILE
+from bitprop.nn import SCNetwork
 from bitprop.presets import preset_path
 from bitprop.report import (
     LengthPoint,
@@ -34,14 +36,17 @@ from bitprop.report import (
     write_report,
 )
 from bitprop.runs import (
+    CONFIG,
+    MODEL,
+    SUMMARY,
     Evaluation,
     Run,
     dataset_of,
     evaluate_network,
     export_to,
-    float_baseline,
+    float_config,
     integers_of,
-    load_run,
+    relaxed_accuracy,
     train_run,
     uniform_copy,
 )
@@ -53,8 +58,13 @@ from bitprop.verification.parity import ParityResult, check_parity
 __all__ = ["run_demo"]
 
 Say = Callable[[str], None]
+Step = Callable[[str, int, int | None], None]
+"""Told what is being done, how much of it is done, and how much there is, ``None`` if unknown."""
 
 _MARK = "demo.json"
+_PAGE = "report.html"
+_SCHEMA = "bitprop.demo"
+_RUN_FILES = {CONFIG, MODEL, SUMMARY, CHECKPOINT, METRICS}
 _CONVERSION_LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RETRAINED_LENGTHS = (1, 2, 4, 8, 16, 32)
 _ICARUS_SAMPLES = 60
@@ -66,84 +76,151 @@ def run_demo(
     config: RunConfig | None = None,
     say: Say = print,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
+    on_step: Step | None = None,
 ) -> dict[str, Any]:
     """Run the main job into a folder: ``run/``, ``handoff/``, ``demo.json`` and ``report.html``.
 
-    An unfinished training in the folder is resumed; an earlier, finished demo there is replaced.
+    An unfinished demo in the folder is resumed; an earlier, finished one is replaced.
 
     Args:
         folder: where to.
         config: another run than the ``digits`` preset.
-        say: told each step.
+        say: told each part.
         on_epoch: told each epoch of the joint training.
+        on_step: told how far each piece of work is.
 
     Returns:
-        What ``demo.json`` holds.
+        What ``demo.json`` holds, and ``page``, where the page is.
 
     Raises:
         ArtifactError: the folder holds something that is not a demo.
         ToolNotFoundError: neither Verilator nor Icarus Verilog is installed.
+        SimulationError: one of them is installed and does not work.
     """
     config = config if config is not None else load_config(preset_path("digits"))
-    simulators = [name for name, simulator in SIMULATORS.items() if simulator.is_available()]
-    if not simulators:
-        raise ToolNotFoundError(
-            "expected Icarus Verilog or Verilator, found neither; install them (Debian: apt install iverilog verilator)"
-        )
-    root = _prepare(Path(folder))
+    step = on_step if on_step is not None else _ignore
+    root = Path(folder)
+    _check_folder(root)
+    simulators = _working_simulators()
     data = dataset_of(config)
+    _prepare(root)
     say(f"1/5  training {config.name} with its design: {config.training.epochs} epochs")
-    run, result = _train(config, root / "run", data, on_epoch)
+    run, result = _train(config, root / "run", data, say, step, on_epoch)
     evaluation = evaluate_network(run.network, data)
 
-    say("2/5  for comparison: the same network in float, at uniform lengths, and converted after training")
-    baseline = float_baseline(config, data)
-    points = _length_points(config, data, evaluation)
+    say("2/5  for comparison: the same network in float, converted after training, and at uniform lengths")
+    in_float = _train_silently("in float", float_config(config), data, step)
+    baseline = relaxed_accuracy(in_float, data)
+    points = _length_points(config, data, evaluation, in_float, step)
 
     say("3/5  lowering to SC-NIR and Verilog")
+    step("lowering", 0, None)
     export_to(run, data, root / "handoff", samples=len(data.test_y))
     document = load_document(root / "handoff" / DOCUMENT_FILE)
 
-    say(f"4/5  simulating in {' and '.join(simulators)}; comparing every output integer of every sample")
     inputs = integers_of(run.network, data.test_x)
-    parity = check_parity(document, root / "handoff" / "rtl", inputs, simulators, samples={"icarus": _ICARUS_SAMPLES})
+    limits = {"icarus": _ICARUS_SAMPLES}
+    counts = " and ".join(f"{min(limits.get(name, len(inputs)), len(inputs))} samples in {name}" for name in simulators)
+    say(f"4/5  simulating {counts}; comparing every output integer")
+    step("simulating", 0, None)
+    parity = check_parity(document, root / "handoff" / "rtl", inputs, simulators, samples=limits)
 
     say("5/5  writing the page")
-    summary = _summary(config, evaluation, baseline, points, parity, root / "report.html")
+    step("writing the page", 0, None)
+    summary = _summary(config, evaluation, baseline, points, parity)
     page = _page(config, data, run, result, document, summary, points, parity)
-    write_report(page, root / "report.html")
-    write_json(root / _MARK, {key: value for key, value in summary.items() if key != "page"})
-    return summary
+    write_report(page, root / _PAGE)
+    write_json(root / _MARK, summary)
+    return {**read_json(root / _MARK), "page": str(root / _PAGE)}
 
 
-def _prepare(root: Path) -> Path:
-    """An empty folder, or one with an unfinished training to resume; never somebody else's files."""
-    if root.exists() and not root.is_dir():
-        raise ArtifactError(f"expected a folder at {root}, found a file; choose another --output")
-    if root.is_dir():
-        ours = {"run", "handoff", _MARK, "report.html"}
-        strange = sorted(entry.name for entry in root.iterdir() if entry.name not in ours)
-        if strange:
-            raise ArtifactError(f"expected a demo's folder at {root}, found {strange[0]!r}; choose another --output")
-        if (root / _MARK).is_file():
-            for name in ("run", "handoff"):
-                shutil.rmtree(root / name, ignore_errors=True)
-            (root / _MARK).unlink()
-    root.mkdir(parents=True, exist_ok=True)
-    return root
+def _ignore(_what: str, _done: int, _total: int | None) -> None:
+    """Nobody watches."""
+
+
+def _working_simulators() -> list[str]:
+    """Installed simulators that answer: a broken one is found now, not after the training."""
+    simulators = [name for name, simulator in SIMULATORS.items() if simulator.is_available()]
+    if not simulators:
+        raise ToolNotFoundError(
+            "expected Icarus Verilog or Verilator, found neither; install them (Debian: apt install iverilog "
+            "verilator), or set BITPROP_IVERILOG and BITPROP_VVP, or BITPROP_VERILATOR, to their paths"
+        )
+    for name in simulators:
+        working_version(name)
+    return simulators
+
+
+def _check_folder(root: Path) -> None:
+    """Refuse everything but nothing, an empty folder, or a demo, and a demo that somebody added files to."""
+    try:
+        if root.exists() and not root.is_dir():
+            raise ArtifactError(f"expected a folder at {root}, found a file; choose another --output")
+        if not root.is_dir() or not any(root.iterdir()):
+            return
+        strange = [path.name for path in root.iterdir() if path.name not in {"run", "handoff", _MARK, _PAGE}]
+        if (root / "run").is_dir():
+            strange += [f"run/{path.name}" for path in (root / "run").iterdir() if not _is_run_file(path)]
+        strange += [name for name in ("run", "handoff") if (root / name).is_symlink() or (root / name).is_file()]
+    except OSError as error:
+        raise ArtifactError(f"cannot look at {root}: {error.strerror}; choose another --output") from error
+    if strange:
+        raise ArtifactError(
+            f"expected a demo's folder at {root}, found {min(strange)!r} in it; choose another --output"
+        )
+    if not (root / _MARK).is_file() or read_json(root / _MARK).get("schema") != _SCHEMA:
+        raise ArtifactError(f"expected a demo's folder at {root}, its {_MARK} is not a demo's; choose another --output")
+
+
+def _is_run_file(path: Path) -> bool:
+    """A run's own file, or what a killed process left of one."""
+    return path.is_file() and (path.name in _RUN_FILES or path.suffix == ".part")
+
+
+def _prepare(root: Path) -> None:
+    """Mark the folder as a demo's; leave an unfinished training in it to be resumed, and nothing of a finished one."""
+    unfinished = {"schema": _SCHEMA, "schema_version": "1.0", "status": "unfinished"}
+    finished = (root / _MARK).is_file() and read_json(root / _MARK).get("status") != "unfinished"
+    write_json(root / _MARK, unfinished)
+    if finished:
+        for name in ("run", "handoff"):
+            shutil.rmtree(root / name, ignore_errors=True)
+        (root / _PAGE).unlink(missing_ok=True)
 
 
 def _train(
-    config: RunConfig, folder: Path, data: Dataset, on_epoch: Callable[[EpochMetrics], None] | None
+    config: RunConfig,
+    folder: Path,
+    data: Dataset,
+    say: Say,
+    step: Step,
+    on_epoch: Callable[[EpochMetrics], None] | None,
 ) -> tuple[Run, TrainResult]:
-    if folder.is_dir() and any(folder.iterdir()):
+    step("with its design", 0, config.training.epochs)
+    trained: list[int] = []
+
+    def epoch(metrics: EpochMetrics) -> None:
+        trained.append(metrics.epoch)
+        step("with its design", metrics.epoch, config.training.epochs)
+        if on_epoch is not None:
+            on_epoch(metrics)
+
+    if (folder / CHECKPOINT).is_file():
         try:
-            load_run(folder)
-        except ArtifactError:
-            if (folder / CHECKPOINT).is_file():
-                return train_run(config, folder, data=data, resume=True, on_epoch=on_epoch)
-        shutil.rmtree(folder)  # finished, or stopped before its first epoch
-    return train_run(config, folder, data=data, on_epoch=on_epoch)
+            return train_run(config, folder, data=data, resume=True, on_epoch=epoch)
+        except ArtifactError as error:
+            if trained:
+                raise
+            # damaged, or of another version's configuration
+            say(f"     the training in {folder} cannot be resumed, it starts again ({error})")
+    shutil.rmtree(folder, ignore_errors=True)
+    return train_run(config, folder, data=data, on_epoch=epoch)
+
+
+def _train_silently(what: str, config: RunConfig, data: Dataset, step: Step) -> SCNetwork:
+    """A network to compare with; nothing is kept of its training."""
+    step(what, 0, config.training.epochs)
+    return train(config, data, on_epoch=lambda metrics: step(what, metrics.epoch, config.training.epochs)).network
 
 
 def _uniform_config(config: RunConfig, length: int) -> RunConfig:
@@ -166,7 +243,9 @@ def _uniform_config(config: RunConfig, length: int) -> RunConfig:
     )
 
 
-def _length_points(config: RunConfig, data: Dataset, evaluation: Evaluation) -> tuple[LengthPoint, ...]:
+def _length_points(
+    config: RunConfig, data: Dataset, evaluation: Evaluation, in_float: SCNetwork, step: Step
+) -> tuple[LengthPoint, ...]:
     """Accuracy against length: the chosen design, uniform designs trained for it, and plain conversions."""
     x, y = torch.from_numpy(data.test_x), torch.from_numpy(data.test_y)
 
@@ -180,19 +259,10 @@ def _length_points(config: RunConfig, data: Dataset, evaluation: Evaluation) -> 
         LengthPoint(
             "one length, trained for it",
             float(length),
-            share(train(_uniform_config(config, length), data).network.predict(x)),
+            share(_train_silently(f"at length {length}", _uniform_config(config, length), data, step).predict(x)),
         )
         for length in _RETRAINED_LENGTHS
     ]
-    relaxed = config.model_copy(
-        update={
-            "training": config.training.model_copy(
-                update={"warmup_epochs": config.training.epochs, "joint_epochs": 0, "finish_epochs": 0}
-            ),
-            "network": _uniform_config(config, 1).network,
-        }
-    )
-    in_float = train(relaxed, data).network
     converted = [
         LengthPoint("trained in float, converted", float(length), share(uniform_copy(in_float, length).predict(x)))
         for length in _CONVERSION_LENGTHS
@@ -206,12 +276,12 @@ def _summary(
     baseline: float,
     points: tuple[LengthPoint, ...],
     parity: ParityResult,
-    page: Path,
 ) -> dict[str, Any]:
     mismatches = [{k: v for k, v in asdict(m).items() if k != "command"} for m in parity.mismatches]
     return {
-        "schema": "bitprop.demo",
+        "schema": _SCHEMA,
         "schema_version": "1.0",
+        "status": "finished",
         **evidence(),
         "name": config.name,
         "dataset": evaluation.dataset,
@@ -226,7 +296,6 @@ def _summary(
         "cycles_per_inference": evaluation.cycles_per_inference,
         "lengths": [asdict(point) for point in points],
         "parity": {**parity.to_dict(), "mismatches": mismatches},
-        "page": str(page),
     }
 
 

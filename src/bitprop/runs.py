@@ -6,7 +6,9 @@ A run folder holds ``config.toml`` (what was asked, every field), ``metrics.json
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,16 +19,16 @@ import numpy.typing as npt
 import torch
 
 from bitprop import __version__
-from bitprop.artifacts import evidence, read_json, sha256_file, write_json
+from bitprop.artifacts import evidence, read_json, sha256_file, write_json, write_text
 from bitprop.data import Dataset, load_dataset
-from bitprop.errors import ArtifactError, DataError
+from bitprop.errors import ArtifactError, ConfigError, DataError
 from bitprop.graph.timing import latency_cycles
 from bitprop.handoff.export import Manifest, export_network
 from bitprop.lower import lower
 from bitprop.nn import SCNetwork
 from bitprop.nn.storage import load_network, save_network
-from bitprop.training.config import RunConfig, load_config
-from bitprop.training.loop import EpochMetrics, TrainResult, evaluate, train
+from bitprop.training.config import RunConfig, load_config, parse_config
+from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics, TrainResult, evaluate, train
 
 __all__ = [
     "CONFIG",
@@ -42,8 +44,11 @@ __all__ = [
     "float_config",
     "integers_of",
     "load_run",
+    "override",
+    "relaxed_accuracy",
     "train_run",
     "uniform_copy",
+    "use_threads",
 ]
 
 CONFIG = "config.toml"
@@ -96,6 +101,30 @@ class Run:
     network: SCNetwork
 
 
+def use_threads(threads: int) -> None:
+    """Let PyTorch compute with so many threads; 0 leaves its default."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def override(
+    config: RunConfig, *, seed: int | None = None, data: str | None = None, length_cost: float | None = None
+) -> RunConfig:
+    """A configuration with some fields replaced; a data file is taken relative to the working folder.
+
+    Raises:
+        ConfigError: an unusable value.
+    """
+    fields = config.model_dump()
+    if seed is not None:
+        fields["seed"] = seed
+    if data is not None:
+        fields["data"]["source"] = str(Path(data).resolve()) if Path(data).suffix in {".npz", ".csv"} else data
+    if length_cost is not None:
+        fields["training"]["length_cost"] = length_cost
+    return parse_config(fields, "configuration")
+
+
 def dataset_of(config: RunConfig) -> Dataset:
     """The data set that a configuration names.
 
@@ -117,33 +146,80 @@ def train_run(
 ) -> tuple[Run, TrainResult]:
     """Train into a folder.
 
+    A run that was stopped, even killed, and resumed ends with the same files as one that was not.  To resume a
+    finished run changes nothing: it reads the result back and writes the same files again.
+
     Args:
         config: the run.
-        folder: a new or empty folder; with ``resume`` one that holds an unfinished run of the same configuration.
+        folder: a new or empty folder; with ``resume`` one that holds a run of the same configuration.
         data: the data set, if it is at hand already.
-        resume: continue from the last whole epoch.
+        resume: continue from the last whole epoch, or from the start if there is none yet.
         on_epoch: called after every epoch.
         on_batch: called after every step.
 
     Raises:
-        ArtifactError: the folder holds something else, or there is nothing to resume.
-        ConfigError: the training fails (a loss that is not finite).
+        ArtifactError: the folder holds something else, there is nothing to resume, or it cannot be written.
+        ConfigError: the training fails (a loss that is not finite), or names a file with characters TOML has not.
         DataError: the data are missing or malformed.
     """
     root = Path(folder)
-    if root.exists() and not root.is_dir():
-        raise ArtifactError(f"expected a folder at {root}, found a file; choose another --output")
-    if not resume and root.is_dir() and any(root.iterdir()):
-        raise ArtifactError(f"expected a new or empty folder, {root} holds files; resume the run or choose another one")
+    first = os.environ.get("RANK", "0") == "0"
+    try:
+        config.to_toml().encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"expected names in Unicode, got {error.object!r}; rename the data file") from error
+    if first:
+        _check_folder(root, config, resume=resume)
     data = data if data is not None else dataset_of(config)
-    if not resume:
+    if first and not resume:
         config.save(root / CONFIG)
+    resume = resume and (root / CHECKPOINT).is_file()
     result = train(config, data, folder=root, resume=resume, on_epoch=on_epoch, on_batch=on_batch)
     run = Run(root, config, result.network)
-    if os.environ.get("RANK", "0") == "0":
+    if first:
+        config.save(root / CONFIG)
+        # killed between the last checkpoint and its line here, a run has no further epoch to write it in
+        lines = [json.dumps(entry.to_dict(), sort_keys=True, allow_nan=False) for entry in result.history]
+        write_text(root / METRICS, "".join(f"{line}\n" for line in lines))
         save_network(result.network, root / MODEL)
         write_json(root / SUMMARY, _summary(run, data, result))
     return run, result
+
+
+def _check_folder(root: Path, config: RunConfig, *, resume: bool) -> None:
+    """Refuse a folder that training must not touch."""
+    try:
+        if root.exists() and not root.is_dir():
+            raise ArtifactError(f"expected a folder at {root}, found a file; choose another one")
+        if not resume:
+            if root.is_dir() and any(root.iterdir()):
+                raise ArtifactError(
+                    f"expected a new or empty folder, {root} holds files; resume the run or choose another one"
+                )
+            return
+        found = (root / CONFIG).is_file() or (root / CHECKPOINT).is_file()
+    except OSError as error:
+        raise ArtifactError(f"cannot look at {root}: {error.strerror}; choose another folder") from error
+    if not found:
+        raise ArtifactError(f"expected an unfinished run in {root}, found none; train without --resume")
+    if (root / CONFIG).is_file():
+        changes = _changes(load_config(root / CONFIG).model_dump(), config.model_dump())
+        if changes:
+            raise ArtifactError(
+                f"expected the configuration that {root} was started with, got another one: {'; '.join(changes[:4])}; "
+                "resume with the same one or choose another folder"
+            )
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
+    """What differs between two configurations, field by field."""
+    found: list[str] = []
+    for key, value in new.items():
+        if isinstance(value, dict):
+            found += _changes(old[key], value, f"{where}{key}.")
+        elif old[key] != value:
+            found.append(f"{where}{key} was {old[key]!r} and is {value!r}")
+    return found
 
 
 def _summary(run: Run, data: Dataset, result: TrainResult) -> dict[str, Any]:
@@ -173,7 +249,8 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     if not (root / CONFIG).is_file():
         raise ArtifactError(f"expected a run folder with {CONFIG} at {root}, found none; train one first")
     if not (root / MODEL).is_file() or not (root / SUMMARY).is_file():
-        raise ArtifactError(f"expected a finished run in {root}; continue it with `bitprop train --resume`")
+        again = shlex.join(["bitprop", "train", str(root / CONFIG), "--output", str(root), "--resume"])
+        raise ArtifactError(f"expected a finished run in {root}; continue it: {again}")
     summary = read_json(root / SUMMARY)
     hashes = summary.get("sha256")
     if summary.get("schema") != _SUMMARY_SCHEMA or not isinstance(hashes, dict):
@@ -202,15 +279,12 @@ def evaluate_network(network: SCNetwork, data: Dataset) -> Evaluation:
     predicted = network.predict(x)
     confusion = np.zeros((network.features[-1],) * 2, dtype=np.int64)
     np.add.at(confusion, (data.test_y, predicted.numpy()), 1)
-    network.set_mode("relaxed")
-    relaxed = evaluate(network, x, y)[1]
-    network.set_mode("bit_true")
     exportable = all(layer.exportable for layer in network.sc_layers())
     return Evaluation(
         dataset=data.name,
         samples=len(y),
         accuracy=int((predicted == y).sum()) / len(y),
-        relaxed_accuracy=relaxed,
+        relaxed_accuracy=relaxed_accuracy(network, data),
         confusion=confusion.tolist(),
         layers=[
             {
@@ -245,9 +319,15 @@ def float_baseline(config: RunConfig, data: Dataset, on_batch: Callable[[], None
         data: the data set.
         on_batch: called after every step.
     """
-    network = train(float_config(config), data, on_batch=on_batch).network
+    return relaxed_accuracy(train(float_config(config), data, on_batch=on_batch).network, data)
+
+
+def relaxed_accuracy(network: SCNetwork, data: Dataset) -> float:
+    """Share right of the held-out samples in the limit of endless, ideal streams; leaves bit-true mode on."""
     network.set_mode("relaxed")
-    return evaluate(network, torch.from_numpy(data.test_x), torch.from_numpy(data.test_y))[1]
+    accuracy = evaluate(network, torch.from_numpy(data.test_x), torch.from_numpy(data.test_y))[1]
+    network.set_mode("bit_true")
+    return accuracy
 
 
 def uniform_copy(network: SCNetwork, length: int, encodings: Sequence[str] | None = None) -> SCNetwork:

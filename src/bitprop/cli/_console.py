@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -15,46 +17,117 @@ from rich.console import Console
 
 from bitprop.errors import BitpropError
 
-__all__ = ["EXIT_ERROR", "EXIT_FAILED", "EXIT_INTERRUPTED", "console", "guarded", "notes", "print_json"]
+__all__ = [
+    "EXIT_ERROR",
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "TRACEBACK_VARIABLE",
+    "console",
+    "guarded",
+    "guarded_with",
+    "notes",
+    "prepare_streams",
+    "print_json",
+]
 
 EXIT_FAILED = 1
 """A check was carried out and did not pass."""
 EXIT_ERROR = 3
 """The command could not be carried out; 2 is a wrong option, as in most programs."""
 EXIT_INTERRUPTED = 130
+TRACEBACK_VARIABLE = "BITPROP_TRACEBACK"
+"""Environment variable: anything in it shows where an unexpected error came from."""
 
-console = Console(highlight=False)
-notes = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """Leaves a reader that went away to :func:`guarded`; Rich would end the program with the code of a failed check."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+# names of files, data sets and tools are printed as they are: no markup, no emoji codes
+console = _Console(highlight=False, markup=False, emoji=False)
+notes = _Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 P = ParamSpec("P")
 
 
+def guarded_with(after_interrupt: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Turn errors into one line on standard error and an exit code.
+
+    Args:
+        after_interrupt: what to do when the command was interrupted; empty for nothing.
+    """
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(command)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            previous = signal.signal(signal.SIGTERM, _terminated)
+            try:
+                command(*args, **kwargs)
+            except typer.Exit:
+                raise
+            except KeyboardInterrupt:
+                notes.print("interrupted", style="bold yellow", end="; " if after_interrupt else "\n")
+                if after_interrupt:
+                    notes.print(after_interrupt, soft_wrap=True)
+                raise typer.Exit(EXIT_INTERRUPTED) from None
+            except BrokenPipeError:
+                _discard_output()  # the reader is gone; nothing can be said to it
+                raise typer.Exit(EXIT_ERROR) from None
+            except Exception as error:
+                if os.environ.get(TRACEBACK_VARIABLE) and not isinstance(error, BitpropError):
+                    raise
+                notes.print("error:", style="bold red", end=" ")
+                notes.print(_reason(error), soft_wrap=True)
+                _discard_output()
+                raise typer.Exit(EXIT_ERROR) from None
+            finally:
+                signal.signal(signal.SIGTERM, previous or signal.SIG_DFL)
+
+        return run
+
+    return decorate
+
+
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn expected errors into one line on standard error and an exit code."""
+    """:func:`guarded_with` for a command that starts from the beginning after an interrupt."""
+    return guarded_with("")(command)
 
-    @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        previous = signal.signal(signal.SIGTERM, _terminated)
-        try:
-            command(*args, **kwargs)
-        except BitpropError as error:
-            notes.print("error:", style="bold red", end=" ")
-            notes.print(str(error), markup=False, soft_wrap=True)
-            raise typer.Exit(EXIT_ERROR) from None
-        except KeyboardInterrupt:
-            notes.print("interrupted", style="bold yellow")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except BrokenPipeError:
-            sys.stderr.close()  # the reader is gone; nothing can be said to it
-            raise typer.Exit(EXIT_ERROR) from None
-        finally:
-            signal.signal(signal.SIGTERM, previous)
 
-    return run
+def _reason(error: Exception) -> str:
+    """One paragraph for a person."""
+    if isinstance(error, BitpropError):
+        return str(error)
+    if isinstance(error, OSError):
+        place = f" {os.fsdecode(error.filename)}" if isinstance(error.filename, str | bytes) else ""
+        return f"cannot read or write{place}: {error.strerror or error}; check the path and the space left"
+    if isinstance(error, MemoryError):
+        return "expected enough memory for this network and these data, ran out of it; make them smaller"
+    return (
+        f"unexpected {type(error).__name__}: {error}; this is a defect, please report it "
+        f"({TRACEBACK_VARIABLE}=1 shows where it is)"
+    )
+
+
+def _discard_output() -> None:
+    """What cannot be written any more is dropped, so that the interpreter does not try once again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def prepare_streams() -> None:
+    """Show a character that the terminal's encoding lacks as its code; a file name can hold any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

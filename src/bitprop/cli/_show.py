@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from bitprop.cli._console import console, notes
@@ -14,7 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds to import; `bitprop --help` should not
     from bitprop.training.loop import EpochMetrics
     from bitprop.verification.parity import ParityResult
 
-__all__ = ["TrainingProgress", "show_demo", "show_environment", "show_evaluation", "show_parity"]
+__all__ = ["WorkProgress", "show_demo", "show_environment", "show_evaluation", "show_parity"]
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
@@ -27,35 +35,51 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
     return table
 
 
-class TrainingProgress:
-    """A bar over epochs with the newest figures beside it, on standard error."""
+class WorkProgress:
+    """One bar for the work at hand, with the newest figures beside it, on standard error."""
 
-    def __init__(self, epochs: int, name: str, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
         self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=notes,
             disable=quiet,
         )
-        self._task = self._bar.add_task(name, total=epochs, figures="")
+        self._task: TaskID | None = None
+        self._what = ""
 
-    def __enter__(self) -> TrainingProgress:
+    def __enter__(self) -> WorkProgress:
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def say(self, text: str) -> None:
+        """One line above the bar."""
+        if not self._quiet:
+            notes.print(text, soft_wrap=True)
+
+    def step(self, what: str, done: int, total: int | None) -> None:
+        """Show how much of a piece of work is done; a new name is a new piece, no total is an unknown one."""
+        if self._task is None or what != self._what:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task, self._what = self._bar.add_task(what, total=total, figures=""), what
+        self._bar.update(self._task, completed=done)
+
     def epoch(self, metrics: EpochMetrics) -> None:
         """Show one epoch's figures."""
         figures = f"{metrics.phase:6s} loss {metrics.loss:.3f}  L {metrics.mean_length:.1f}"
         if metrics.validation_accuracy is not None:
             figures += f"  validation {metrics.validation_accuracy:.1%}"
-        self._bar.update(self._task, completed=metrics.epoch, figures=figures)
+        if self._task is not None:
+            self._bar.update(self._task, completed=metrics.epoch, figures=figures)
 
 
 def _design_table(title: str, layers: list[dict[str, Any]]) -> Table:
@@ -82,7 +106,8 @@ def show_evaluation(evaluation: Evaluation) -> None:
     console.print(
         f"bit-true accuracy {evaluation.accuracy:.2%}   relaxed {evaluation.relaxed_accuracy:.2%}   "
         f"mean length {evaluation.mean_length:.2f}   "
-        + (f"{cycles} cycles per inference" if cycles is not None else "not exportable: ideal random bits")
+        + (f"{cycles} cycles per inference" if cycles is not None else "not exportable: ideal random bits"),
+        soft_wrap=True,
     )
 
 
@@ -91,7 +116,7 @@ def show_parity(result: ParityResult) -> None:
     rows = [
         [
             entry.simulator,
-            entry.version.splitlines()[0],
+            "".join(entry.version.splitlines()[:1]),
             f"{entry.samples} + {entry.corner_samples}",
             f"{entry.integers + entry.corner_integers:,}",
             str(entry.latency_cycles),
@@ -101,7 +126,7 @@ def show_parity(result: ParityResult) -> None:
     columns = ["simulator", "version", "samples + corners", "integers", "cycles"]
     console.print(_table(f"{result.network}: {result.status}", columns, rows))
     for mismatch in result.mismatches:
-        console.print(mismatch.describe(), markup=False, soft_wrap=True)
+        console.print(mismatch.describe(), soft_wrap=True)
 
 
 def show_environment(found: dict[str, Any]) -> None:
@@ -109,7 +134,7 @@ def show_environment(found: dict[str, Any]) -> None:
     console.print(_table("versions", ["package", "version"], [list(pair) for pair in found["versions"].items()]))
     tools = [[tool["name"], tool["version"] or f"not found: {tool['how_to_get']}"] for tool in found["tools"]]
     console.print(_table("simulators", ["tool", "version"], tools))
-    console.print(f"bit-true kernels: {found['kernels']}", markup=False)
+    console.print(f"bit-true kernels: {found['kernels']}")
 
 
 def show_demo(result: dict[str, Any]) -> None:
@@ -118,11 +143,13 @@ def show_demo(result: dict[str, Any]) -> None:
     accuracy = result["accuracy"]
     console.print(
         f"accuracy: float {accuracy['float']:.2%}, bit-true {accuracy['bit_true']:.2%}   "
-        f"mean length {result['mean_length']:.2f}   {result['cycles_per_inference']} cycles per inference"
+        f"mean length {result['mean_length']:.2f}   {result['cycles_per_inference']} cycles per inference",
+        soft_wrap=True,
     )
     for entry in result["parity"]["simulators"]:
         console.print(
             f"{entry['simulator']}: {entry['samples']} samples, "
-            f"{entry['integers'] + entry['corner_integers']:,} integers compared, parity {result['parity']['status']}"
+            f"{entry['integers'] + entry['corner_integers']:,} integers compared, parity {result['parity']['status']}",
+            soft_wrap=True,
         )
-    console.print(f"page: {result['page']}", markup=False, soft_wrap=True)
+    console.print(f"page: {result['page']}", soft_wrap=True)

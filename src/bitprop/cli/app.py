@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bitprop import __version__
-from bitprop.cli._console import EXIT_FAILED, console, guarded, notes, print_json
-from bitprop.cli._show import TrainingProgress, show_demo, show_environment, show_evaluation, show_parity
+from bitprop.cli._console import (
+    EXIT_FAILED,
+    console,
+    guarded,
+    guarded_with,
+    notes,
+    prepare_streams,
+    print_json,
+)
+from bitprop.cli._show import WorkProgress, show_demo, show_environment, show_evaluation, show_parity
+from bitprop.presets import PRESETS
 
 __all__ = ["app", "main"]
 
@@ -23,6 +33,9 @@ app = typer.Typer(
 )
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", min=0, max=256, help="Threads of PyTorch; 0 leaves its default.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.", show_default=False)]
 
 
@@ -42,10 +55,10 @@ def _root(
 
 
 @app.command()
-@guarded
+@guarded_with("the last whole epoch is kept; the same command with --resume continues after it")
 def train(
     config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="A TOML file, or a preset: digits, fashion_mnist.")
+        str, typer.Argument(metavar="CONFIG", help=f"A TOML file, or a preset: {', '.join(PRESETS)}.")
     ] = "digits",
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the run.")] = Path("runs/latest"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run in --output.")] = False,
@@ -56,39 +69,30 @@ def train(
     length_cost: Annotated[
         float | None, typer.Option("--length-cost", help="Use this price of stream length; higher means shorter.")
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=0, help="Threads of PyTorch; 0 leaves its default.")] = 0,
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Train a network together with its design.
 
     An interrupted run keeps its last whole epoch; --resume continues it and ends with the same weights.
     """
-    import torch
+    from bitprop.presets import preset_path
+    from bitprop.runs import dataset_of, evaluate_network, override, train_run, use_threads
+    from bitprop.training.config import load_config
 
-    from bitprop.presets import PRESETS, preset_path
-    from bitprop.runs import dataset_of, evaluate_network, train_run
-    from bitprop.training.config import load_config, parse_config
-
-    if threads:
-        torch.set_num_threads(threads)
+    use_threads(threads)
     loaded = load_config(preset_path(config) if config in PRESETS else config)
-    fields = loaded.model_dump()
-    if seed is not None:
-        fields["seed"] = seed
-    if data is not None:
-        fields["data"]["source"] = str(Path(data).resolve()) if data.endswith((".npz", ".csv")) else data
-    if length_cost is not None:
-        fields["training"]["length_cost"] = length_cost
-    chosen = parse_config(fields, "configuration")
+    chosen = override(loaded, seed=seed, data=data, length_cost=length_cost)
     dataset = dataset_of(chosen)
-    with TrainingProgress(chosen.training.epochs, chosen.name, quiet=as_json) as progress:
+    with WorkProgress(quiet=as_json) as progress:
+        progress.step(chosen.name, 0, chosen.training.epochs)
         run, result = train_run(chosen, output, data=dataset, resume=resume, on_epoch=progress.epoch)
     evaluation = evaluate_network(run.network, dataset)
     if as_json:
         print_json({"run": str(run.folder), "epochs": len(result.history), **evaluation.to_dict()})
         return
     show_evaluation(evaluation)
-    console.print(f"run: {run.folder}")
+    console.print(f"run: {run.folder}", soft_wrap=True)
 
 
 @app.command()
@@ -101,16 +105,10 @@ def evaluate(
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run's network on held-out samples, with the integers of the hardware."""
-    from bitprop.runs import dataset_of, evaluate_network, load_run
-    from bitprop.training.config import parse_config
+    from bitprop.runs import dataset_of, evaluate_network, load_run, override
 
     loaded = load_run(run)
-    config = loaded.config
-    if data is not None:
-        fields = config.model_dump()
-        fields["data"].update(source=data, folder="")
-        config = parse_config(fields, "configuration")
-    evaluation = evaluate_network(loaded.network, dataset_of(config))
+    evaluation = evaluate_network(loaded.network, dataset_of(override(loaded.config, data=data)))
     if as_json:
         print_json(evaluation.to_dict())
         return
@@ -134,8 +132,8 @@ def export(
     if as_json:
         print_json(manifest.to_dict())
         return
-    console.print(f"{len(manifest.files)} files and their manifest in {output}", markup=False, soft_wrap=True)
-    console.print(f"next: bitprop simulate {output}", markup=False)
+    console.print(f"{len(manifest.files)} files and their manifest in {output}", soft_wrap=True)
+    console.print(f"next: bitprop simulate {shlex.quote(str(output))}", soft_wrap=True)
 
 
 @app.command()
@@ -149,7 +147,7 @@ def simulate(
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="At most so many samples. Default: all; Icarus 16.")
     ] = None,
-    timeout: Annotated[float, typer.Option("--timeout", min=1, help="Seconds for one build or run.")] = 900.0,
+    timeout: Annotated[float, typer.Option("--timeout", min=1, max=1e6, help="Seconds for one build or run.")] = 900.0,
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a handoff's Verilog and compare every output integer with the reference interpreter."""
@@ -183,7 +181,7 @@ def audit(
     if as_json:
         print_json(result.to_dict())
     else:
-        console.print(result.to_text(), markup=False, soft_wrap=True)
+        console.print(result.to_text(), soft_wrap=True)
     if not result.passed:
         raise typer.Exit(EXIT_FAILED)
 
@@ -202,15 +200,19 @@ def info(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-@guarded
+@guarded_with("the same command continues")
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the demo's results.")] = Path("demo"),
+    threads: ThreadsOption = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the main job: train digits with its design, export, simulate every held-out sample, write a page."""
+    """Run the main job: train digits with its design, export, simulate the held-out samples, write a page."""
     from bitprop.demo import run_demo
+    from bitprop.runs import use_threads
 
-    result = run_demo(output, say=(lambda text: None) if as_json else (lambda text: notes.print(text, markup=False)))
+    use_threads(threads)
+    with WorkProgress(quiet=as_json) as progress:
+        result = run_demo(output, say=progress.say, on_epoch=progress.epoch, on_step=progress.step)
     if as_json:
         print_json(result)
     else:
@@ -221,4 +223,5 @@ def demo(
 
 def main() -> None:
     """Entry point."""
+    prepare_streams()
     app()
