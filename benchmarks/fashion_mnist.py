@@ -24,7 +24,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from _common import RESULTS, machine, markdown, run_jobs, spread
@@ -120,37 +120,49 @@ def run_float(seed: int, epochs: int) -> dict[str, Any]:
     }
 
 
-def train_relu(config: RunConfig, data: Dataset) -> nn.Sequential:
-    """An ordinary perceptron with the same optimiser, schedule and averaging, in plain torch."""
+class Perceptron(nn.Module):
+    """Two linear layers with a ReLU between them, nothing clamped."""
+
+    def __init__(self, features: int, hidden: int, classes: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(features, hidden), nn.Linear(hidden, classes)
+        with torch.no_grad():
+            for layer in (self.first, self.last):
+                for parameter in layer.parameters():
+                    parameter.copy_(
+                        (torch.rand(parameter.shape, generator=generator) * 2 - 1) * layer.in_features**-0.5
+                    )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.last(torch.relu(self.first(x))))
+
+
+def train_relu(config: RunConfig, data: Dataset) -> Perceptron:
+    """An ordinary perceptron with the same epochs and batches, in plain torch."""
     settings = config.training
     generator = torch.Generator().manual_seed(config.seed)
-    model = nn.Sequential(nn.Linear(data.features, config.network.hidden[0]), nn.ReLU(), nn.Linear(128, data.classes))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            bound = model[0].in_features ** -0.5 if parameter.shape[0] != data.classes else 128**-0.5
-            parameter.copy_((torch.rand(parameter.shape, generator=generator) * 2 - 1) * bound)
+    model = Perceptron(data.features, config.network.hidden[0], data.classes, generator)
     weights = [parameter for name, parameter in model.named_parameters() if "weight" in name]
     biases = [parameter for name, parameter in model.named_parameters() if "bias" in name]
     # an unclamped network's weights are small: the same decay would be another regulariser, so it has the usual rate
-    optimizer = torch.optim.AdamW(
-        [{"params": weights}, {"params": biases, "weight_decay": 0.0}], lr=1e-3, weight_decay=0.01
-    )
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.01)
     x, y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
     steps = settings.epochs * -(-len(y) // settings.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
     for _ in range(settings.epochs):
         for batch in torch.split(torch.randperm(len(y), generator=generator), settings.batch_size):
             optimizer.zero_grad()
-            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()
+            torch.autograd.backward(nn.functional.cross_entropy(model(x[batch]), y[batch]))
             optimizer.step()
             schedule.step()
     return model
 
 
 @torch.no_grad()
-def convert(model: nn.Sequential, x: Tensor, lengths: tuple[int, int]) -> SCNetwork:
+def convert(model: Perceptron, x: Tensor, lengths: tuple[int, int]) -> SCNetwork:
     """Scale a trained perceptron into [-1, 1]: weights by their largest, activations by their 99.9th percentile."""
-    first, last = model[0], model[2]
+    first, last = model.first, model.last
     hidden = torch.relu(first(x[:5000]))
     top = torch.quantile(hidden.flatten()[: 1 << 19], 0.999)
     network = SCNetwork((784, 128, 10), lengths=tuple((length,) for length in lengths))
@@ -215,10 +227,10 @@ def table(results: dict[str, Any]) -> str:
         rows.append(row("**bit-true**", mean, values, seconds(str(target)), bar))
     for name, case in (("pathwise", "float"), ("converted", "relu")):
         for target, lengths in LENGTHS.items():
-            mean = (100352 * lengths[0] + 1280 * lengths[1]) / 101632
-            values = [run[name][str(target)] for run in runs[case]]
+            average = (100352 * lengths[0] + 1280 * lengths[1]) / 101632
+            shares = [run[name][str(target)] for run in runs[case]]
             label = "pathwise only" if name == "pathwise" else "converted"
-            rows.append(row(label, f"{mean:.2f} ({lengths[0]}, {lengths[1]})", values, "", ""))
+            rows.append(row(label, f"{average:.2f} ({lengths[0]}, {lengths[1]})", shares, "", ""))
     columns = ["network", "mean length (L1, L2)", "accuracy %", "points to float", "bar", "CPU s"]
     return markdown(columns, rows)
 

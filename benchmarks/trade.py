@@ -122,7 +122,7 @@ def plot(results: dict[str, Any]) -> str:
     """Both curves as a picture."""
     chosen, uniform = curves(results)
     width, height, left, top, right, bottom = 720, 400, 64, 24, 24, 52
-    values = [point[1] for point in (*chosen, *uniform)]
+    values = [accuracy for _, accuracy, _ in chosen] + [accuracy for _, accuracy in uniform]
     low, high = math.floor(200 * min(values)) / 2, math.ceil(200 * max(values)) / 2
 
     def x(length: float) -> float:

@@ -1,6 +1,6 @@
 """Data sets as NumPy arrays: the embedded digits, Fashion-MNIST in idx files, and the user's own tables.
 
-Features are float32 in [0, 1] (or [-1, 1] when the data are signed and ``signed=True``), labels int64 from 0.
+Features are float32 in [0, 1], or in [-1, 1] when any training feature is negative; labels are int64 from 0.
 Nothing is downloaded and nothing is unpickled.
 """
 
@@ -22,7 +22,7 @@ from bitprop._checks import check_integer
 from bitprop.errors import DataError
 from bitprop.seeds import derive_seed
 
-__all__ = ["DATASETS", "FASHION_MNIST_VARIABLE", "Dataset", "load_dataset", "read_idx"]
+__all__ = ["DATASETS", "FASHION_MNIST_VARIABLE", "Dataset", "is_table", "load_dataset", "load_held_out", "read_idx"]
 
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.int64]
@@ -46,6 +46,7 @@ class Dataset:
         test_y: held-out labels.
         classes: number of classes.
         image_shape: rows and columns if the features are a picture, else ``None``.
+        scale: what the raw features were multiplied by.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Dataset:
     test_y: LabelArray
     classes: int
     image_shape: tuple[int, int] | None = None
+    scale: float = 1.0
 
     @property
     def features(self) -> int:
@@ -92,11 +94,35 @@ def load_dataset(
     if source == "fashion_mnist":
         return _fashion_mnist(folder)
     path = Path(source)
-    if path.suffix not in {".npz", ".csv"}:
-        raise DataError(f"expected one of {', '.join(DATASETS)} or a .npz or .csv file, got {source!r}")
-    if not path.is_file():
-        raise DataError(f"expected a data file at {source!r}, found none; check the path")
-    return _from_npz(path, test_share, seed) if path.suffix == ".npz" else _from_csv(path, test_share, seed)
+    tables = _read_table(path)
+    if len(tables) == 2:
+        return _scaled(path.stem, *tables[0], *tables[1])
+    return _split(path.stem, *tables[0], test_share, seed)
+
+
+def is_table(source: str) -> bool:
+    """Whether a source names a file of the user's own rather than a known data set."""
+    return Path(source).suffix in {".npz", ".csv"}
+
+
+def load_held_out(path: str | os.PathLike[str], *, scale: float, signed: bool, classes: int) -> Dataset:
+    """Every sample of a ``.npz`` or ``.csv`` file as held-out data, scaled as the training data were.
+
+    Args:
+        path: the file; of a ``.npz`` with a split, the held-out part.
+        scale: the training data's ``Dataset.scale``.
+        signed: the network's inputs may be negative; else negative features saturate at 0.
+        classes: classes of the network; labels must be below.
+
+    Raises:
+        DataError: missing, malformed, or labels out of range.
+    """
+    target = Path(path)
+    x, y = _read_table(target)[-1]
+    if int(y.max()) >= classes:
+        raise DataError(f"expected labels below {classes} in {target}, got {int(y.max())}; evaluate on fitting data")
+    x = np.clip(x * np.float32(scale), -1.0 if signed else 0.0, 1.0).astype(np.float32)
+    return Dataset(target.stem, x[:0], y[:0], x, y, classes, scale=scale)
 
 
 def _digits(seed: int) -> Dataset:
@@ -106,7 +132,7 @@ def _digits(seed: int) -> Dataset:
     x = (np.asarray(bunch.data) / 16.0).astype(np.float32)
     y = np.asarray(bunch.target).astype(np.int64)
     train, test = _stratified(y, 360, seed)
-    return Dataset("digits", x[train], y[train], x[test], y[test], 10, (8, 8))
+    return Dataset("digits", x[train], y[train], x[test], y[test], 10, (8, 8), 1 / 16)
 
 
 def _stratified(y: LabelArray, test_count: int, seed: int) -> tuple[LabelArray, LabelArray]:
@@ -193,11 +219,28 @@ def _fashion_mnist(folder: str | os.PathLike[str] | None) -> Dataset:
             test_labels.astype(np.int64),
             int(max(train_labels.max(), test_labels.max())) + 1,
             (int(rows), int(columns)),
+            1 / 255,
         )
     )
 
 
-def _from_npz(path: Path, test_share: float, seed: int) -> Dataset:
+_Table = tuple[FloatArray, LabelArray]
+
+
+def _read_table(path: Path) -> list[_Table]:
+    """One table of samples, or a training and a held-out one.
+
+    Raises:
+        DataError: missing, of another kind, or malformed.
+    """
+    if not is_table(str(path)):
+        raise DataError(f"expected one of {', '.join(DATASETS)} or a .npz or .csv file, got {str(path)!r}")
+    if not path.is_file():
+        raise DataError(f"expected a data file at {str(path)!r}, found none; check the path")
+    return _from_npz(path) if path.suffix == ".npz" else [_from_csv(path)]
+
+
+def _from_npz(path: Path) -> list[_Table]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
@@ -206,14 +249,13 @@ def _from_npz(path: Path, test_share: float, seed: int) -> Dataset:
     split = ("train_x", "train_y", "test_x", "test_y")
     if set(split) <= set(arrays):
         parts = [arrays[key] for key in split]
-        (train_x, train_y), (test_x, test_y) = _table(parts[0], parts[1], path), _table(parts[2], parts[3], path)
-        return _scaled(path.stem, train_x, train_y, test_x, test_y)
+        return [_table(parts[0], parts[1], path), _table(parts[2], parts[3], path)]
     if {"x", "y"} <= set(arrays):
-        return _split(path.stem, *_table(arrays["x"], arrays["y"], path), test_share, seed)
+        return [_table(arrays["x"], arrays["y"], path)]
     raise DataError(f"expected arrays x and y, or {', '.join(split)}, in {path}; got {sorted(arrays)}")
 
 
-def _from_csv(path: Path, test_share: float, seed: int) -> Dataset:
+def _from_csv(path: Path) -> _Table:
     rows: list[list[float]] = []
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -234,10 +276,10 @@ def _from_csv(path: Path, test_share: float, seed: int) -> Dataset:
     if not rows or len(rows[0]) < 2:
         raise DataError(f"expected samples with at least one feature and a label in {path}, found none")
     table = np.array(rows, dtype=np.float64)
-    return _split(path.stem, *_table(table[:, :-1], table[:, -1], path), test_share, seed)
+    return _table(table[:, :-1], table[:, -1], path)
 
 
-def _table(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], path: Path) -> tuple[FloatArray, LabelArray]:
+def _table(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], path: Path) -> _Table:
     """Validate one pair of features and labels."""
     if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
         raise DataError(f"expected numbers in {path}, got dtypes {x.dtype} and {y.dtype}")
@@ -278,6 +320,7 @@ def _scaled(name: str, train_x: FloatArray, train_y: LabelArray, test_x: FloatAr
             np.clip(test_x * scale, low, 1.0).astype(np.float32),
             test_y,
             classes,
+            scale=float(scale),
         )
     )
 

@@ -19,8 +19,9 @@ import numpy.typing as npt
 import torch
 
 from bitprop import __version__
+from bitprop._checks import check_real
 from bitprop.artifacts import evidence, read_json, sha256_file, write_json, write_text
-from bitprop.data import Dataset, load_dataset
+from bitprop.data import Dataset, is_table, load_dataset, load_held_out
 from bitprop.errors import ArtifactError, ConfigError, DataError
 from bitprop.graph.timing import latency_cycles
 from bitprop.handoff.export import Manifest, export_network
@@ -42,6 +43,7 @@ __all__ = [
     "export_to",
     "float_baseline",
     "float_config",
+    "held_out_data",
     "integers_of",
     "load_run",
     "override",
@@ -94,11 +96,13 @@ class Run:
         folder: where it is.
         config: what was asked.
         network: the trained network, committed, in bit-true mode.
+        feature_scale: what the raw features were multiplied by.
     """
 
     folder: Path
     config: RunConfig
     network: SCNetwork
+    feature_scale: float
 
 
 def use_threads(threads: int) -> None:
@@ -118,8 +122,8 @@ def override(
     fields = config.model_dump()
     if seed is not None:
         fields["seed"] = seed
-    if data is not None:
-        fields["data"]["source"] = str(Path(data).resolve()) if Path(data).suffix in {".npz", ".csv"} else data
+    source = data if data is not None else config.data.source
+    fields["data"]["source"] = str(Path(source).resolve()) if is_table(source) else source
     if length_cost is not None:
         fields["training"]["length_cost"] = length_cost
     return parse_config(fields, "configuration")
@@ -168,6 +172,7 @@ def train_run(
         config.to_toml().encode("utf-8")
     except UnicodeEncodeError as error:
         raise ConfigError(f"expected names in Unicode, got {error.object!r}; rename the data file") from error
+    config = override(config)  # a relative data file would be looked for in the run's own folder later
     if first:
         _check_folder(root, config, resume=resume)
     data = data if data is not None else dataset_of(config)
@@ -175,7 +180,7 @@ def train_run(
         config.save(root / CONFIG)
     resume = resume and (root / CHECKPOINT).is_file()
     result = train(config, data, folder=root, resume=resume, on_epoch=on_epoch, on_batch=on_batch)
-    run = Run(root, config, result.network)
+    run = Run(root, config, result.network, data.scale)
     if first:
         config.save(root / CONFIG)
         # killed between the last checkpoint and its line here, a run has no further epoch to write it in
@@ -233,6 +238,7 @@ def _summary(run: Run, data: Dataset, result: TrainResult) -> dict[str, Any]:
         "stopped_early": result.stopped_early,
         "joint_train_accuracy": result.joint_accuracy,
         "committed_train_accuracy": result.committed_accuracy,
+        "feature_scale": run.feature_scale,
         "evaluation": evaluate_network(run.network, data).to_dict(),
         "sha256": {name: sha256_file(run.folder / name) for name in (CONFIG, MODEL)},
     }
@@ -258,7 +264,27 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
     for name in (CONFIG, MODEL):
         if sha256_file(root / name) != hashes.get(name):
             raise ArtifactError(f"expected {root / name} as its run wrote it, it was changed since; train again")
-    return Run(root, load_config(root / CONFIG), load_network(root / MODEL))
+    scale = check_real("feature_scale", summary.get("feature_scale"), 0.0, 1e300)
+    return Run(root, load_config(root / CONFIG), load_network(root / MODEL), scale)
+
+
+def held_out_data(run: Run, source: str | None = None) -> Dataset:
+    """What to evaluate a run on.
+
+    Args:
+        run: the finished run.
+        source: ``None`` for the held-out part of its own data; the path of a ``.npz`` or ``.csv`` file, all of which is
+            held out, scaled as the training data were; or the name of a data set.
+
+    Raises:
+        DataError: missing, malformed, or labels the network does not have.
+    """
+    if source is None:
+        return dataset_of(run.config)
+    if is_table(source):
+        network = run.network
+        return load_held_out(source, scale=run.feature_scale, signed=network.signed_input, classes=network.features[-1])
+    return dataset_of(override(run.config, data=source))
 
 
 @torch.no_grad()
@@ -342,7 +368,7 @@ def uniform_copy(network: SCNetwork, length: int, encodings: Sequence[str] | Non
     arguments.update(
         lengths=[[length]] * len(network.sc_layers()),
         encodings=list(encodings or ("sign_magnitude",)),
-        correlation_range=[0.0, 0.0],
+        correlation_range=[[0.0, 0.0]] * len(network.sc_layers()),
     )
     copy = SCNetwork(**arguments)
     with torch.no_grad():
@@ -379,5 +405,6 @@ def export_to(run: Run, data: Dataset, output: str | os.PathLike[str], *, sample
     """:func:`export_run` of a run and data at hand."""
     document = lower(run.network, name=run.config.name, training={"dataset": data.name, "seed": run.config.seed})
     inputs, labels = integers_of(run.network, data.test_x[:samples]), data.test_y[:samples]
-    extra = {"model_sha256": sha256_file(run.folder / MODEL), "config_sha256": sha256_file(run.folder / CONFIG)}
+    # not the configuration's hash: it names a data file of this machine, and equal runs shall give equal handoffs
+    extra = {"model_sha256": sha256_file(run.folder / MODEL)}
     return export_network(document, output, inputs_raw=inputs, labels=labels, extra=extra)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec
 
@@ -124,7 +125,12 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def prepare_streams() -> None:
-    """Show a character that the terminal's encoding lacks as its code; a file name can hold any."""
+    """Show a character that the terminal's encoding lacks as its code; a file name can hold any.
+
+    Of the processes of one job (``torchrun``) the first alone writes results.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -100,15 +100,16 @@ def train(
 def evaluate(
     run: RunArgument,
     data: Annotated[
-        str | None, typer.Option("--data", help="Other held-out data: a data set's name, or a .npz or .csv file.")
+        str | None,
+        typer.Option("--data", help="Other held-out samples: a whole .npz or .csv file, or a data set's name."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a run's network on held-out samples, with the integers of the hardware."""
-    from bitprop.runs import dataset_of, evaluate_network, load_run, override
+    from bitprop.runs import evaluate_network, held_out_data, load_run
 
     loaded = load_run(run)
-    evaluation = evaluate_network(loaded.network, dataset_of(override(loaded.config, data=data)))
+    evaluation = evaluate_network(loaded.network, held_out_data(loaded, data))
     if as_json:
         print_json(evaluation.to_dict())
         return

@@ -326,7 +326,7 @@ class SCLinear(nn.Module):
         output = torch.zeros(x.shape[0], self.out_features)
         for encoding, p_encoding in self._likely(design.encodings, design.encoding_probabilities()):
             k_x, k_w = encode(x_raw, encoding, n), encode(w_raw, encoding, n)
-            relaxed = self._soft(x, encoding)
+            relaxed: Tensor | None = None
             for length, p_length in likely:
                 numbers = self.numbers(length) if generator is None else self._drawn_numbers(length, generator)
                 total, slope = self._sums(k_x, k_w, numbers, encoding)
@@ -334,8 +334,9 @@ class SCLinear(nn.Module):
                 if self.slope == "local" and generator is None and length <= LOCAL_LIMIT:
                     r, s, t = numbers
                     q = mix_numbers(r, s, t, design.correlation_raw(), n)
-                    y = local_slope(x, self.weight, hard, Streams(*k_x, r, q, encoding, n))
+                    y = local_slope(x, self.weight, hard, Streams(k_x, k_w, r, q, encoding, n))
                 else:
+                    relaxed = self._soft(x, encoding) if relaxed is None else relaxed
                     y = _straight_through(relaxed, hard)
                 if slope is not None:
                     correlation = design.correlation()

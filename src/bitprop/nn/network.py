@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ class SCNetwork(nn.Module):
         activation: between layers, ``clamp01`` or ``hardtanh``.
         lengths: candidate stream lengths, for all layers or a sequence of one tuple per layer.
         encodings: candidate encodings of every layer.
-        correlation_range: smallest and largest correlation of every layer.
+        correlation_range: smallest and largest correlation, for all layers or one pair per layer.
         generator: kind of number source.
         precision_bits: n.
         scale_bits: bits of each hidden layer's scale.
@@ -53,7 +53,7 @@ class SCNetwork(nn.Module):
         activation: str = "clamp01",
         lengths: Sequence[int] | Sequence[Sequence[int]] = (16,),
         encodings: Sequence[str] = ("sign_magnitude",),
-        correlation_range: tuple[float, float] = (0.0, 0.0),
+        correlation_range: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0),
         generator: str = "sobol",
         precision_bits: int = DEFAULT_PRECISION_BITS,
         scale_bits: int = 8,
@@ -66,7 +66,11 @@ class SCNetwork(nn.Module):
         check_choice("activation", activation, ("clamp01", "hardtanh"))
         check_integer("seed", seed, 0, 2**63 - 1)
         depth = len(features) - 1
-        per_layer = _per_layer(lengths, depth)
+        per_layer = _per_layer("candidate lengths", lengths, depth)
+        ranges = _per_layer("a correlation range", correlation_range, depth)
+        for pair in ranges:
+            if len(pair) != 2:
+                raise ConfigError(f"expected correlation ranges of two numbers, smallest first, got {pair!r}")
         self.features = tuple(int(width) for width in features)
         self.signed_input = bool(signed_input)
         self.precision_bits = precision_bits
@@ -76,7 +80,7 @@ class SCNetwork(nn.Module):
             "activation": activation,
             "lengths": [list(candidates) for candidates in per_layer],
             "encodings": list(encodings),
-            "correlation_range": list(correlation_range),
+            "correlation_range": [list(pair) for pair in ranges],
             "generator": generator,
             "precision_bits": precision_bits,
             "scale_bits": scale_bits,
@@ -89,7 +93,7 @@ class SCNetwork(nn.Module):
                 activation=activation if index < depth - 1 else "logits",
                 lengths=per_layer[index],
                 encodings=encodings,
-                correlation_range=correlation_range,
+                correlation_range=(ranges[index][0], ranges[index][1]),
                 generator=generator,
                 precision_bits=precision_bits,
                 scale_bits=scale_bits,
@@ -203,9 +207,13 @@ def decide(logits_raw: Tensor) -> Tensor:
     return logits_raw.argmax(dim=1)
 
 
-def _per_layer(lengths: Sequence[int] | Sequence[Sequence[int]], depth: int) -> list[tuple[int, ...]]:
-    if lengths and all(isinstance(entry, Sequence) for entry in lengths):
-        if len(lengths) != depth:
-            raise ConfigError(f"expected candidate lengths for {depth} layers, got {len(lengths)}; give one tuple each")
-        return [tuple(cast(Sequence[int], entry)) for entry in lengths]
-    return [tuple(cast(Sequence[int], lengths))] * depth
+N = TypeVar("N", int, float)
+
+
+def _per_layer(what: str, given: Sequence[N] | Sequence[Sequence[N]], depth: int) -> list[tuple[N, ...]]:
+    """One tuple for every layer, from one for all or one each."""
+    if given and all(isinstance(entry, Sequence) for entry in given):
+        if len(given) != depth:
+            raise ConfigError(f"expected {what} for {depth} layers, got {len(given)}; give one each")
+        return [tuple(cast(Sequence[N], entry)) for entry in given]
+    return [tuple(cast(Sequence[N], given))] * depth

@@ -5,11 +5,13 @@ if the activation's bit of that very cycle is one.  The relaxed slope averages o
 *local* slope of a weight looks at the cycles whose levels ``(Q_t + 1/2) / 2**n`` are next below and next above the
 weight's probability and interpolates between their activation bits::
 
-    dy/dw[o, i]  =  sum_b g[b, o] * ((1 - f) X[b, i, below] + f X[b, i, above])
+    dy/dw[o, i]  =  sum_b g[b, o] * ((1 - f) X[b, below, i] + f X[b, above, i])
 
 with X the activation's bits as the product sees them (0/1, +-1 for bipolar, signed for sign-magnitude) and f the
-weight's place between the two levels.  It is what a step of the weight would really change, and matters when L is
-small; for long streams both agree.  The slope in the activations is the relaxed one, ``g @ w``.
+weight's place between the two levels.  The slope in an activation is the same with the roles exchanged: the weights'
+bits at the cycles whose ``R_t`` are next to the activation's probability.  It is what a step would really change, and
+it knows about correlation.  It rests on two cycles whatever L is, so the relaxed slope, an average over all of them, is
+the less noisy one when L is large.
 """
 
 from __future__ import annotations
@@ -26,25 +28,25 @@ from bitprop.training.sc_estimators.expectation import saturate
 __all__ = ["LOCAL_LIMIT", "SLOPES", "Streams", "local_slope"]
 
 SLOPES = ("relaxed", "local")
-LOCAL_LIMIT = 64
-"""Streams longer than this take the relaxed slope: the two have met, and the local one costs L products."""
+LOCAL_LIMIT = 32
+"""Streams longer than this take the relaxed slope: it is less noisy there, and the local one costs L products."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """One layer's activation streams and weight levels in one forward pass.
+    """One layer's streams in one forward pass.
 
     Attributes:
-        threshold: of the activations, int64 ``[B, I]``.
-        negative: signs of the activations, int64 ``[B, I]``.
+        x: thresholds and signs of the activations, int64 ``[B, I]``.
+        w: thresholds and signs of the weights, int64 ``[O, I]``.
         activation: numbers R_t, ``[L]``.
         weight: numbers Q_t, ``[L]``.
         encoding: encoding name.
         precision_bits: n.
     """
 
-    threshold: Tensor
-    negative: Tensor
+    x: tuple[Tensor, Tensor]
+    w: tuple[Tensor, Tensor]
     activation: Tensor
     weight: Tensor
     encoding: str
@@ -62,33 +64,37 @@ class _LocalSlope(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         x, w = ctx.saved_tensors
-        encoding = ctx.streams.encoding
+        streams: Streams = ctx.streams
+        encoding, n = streams.encoding, streams.precision_bits
         grad_x = grad_w = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grad @ saturate(w, encoding)) * (saturate(x, encoding) == x)
+            bits = stream_bits(streams.weight, *streams.w, encoding)
+            worth = (grad @ bits.to(grad.dtype)).view(x.shape[0], -1, x.shape[1])
+            grad_x = _between_levels(worth, x, streams.activation, encoding, n)
         if ctx.needs_input_grad[1]:
-            grad_w = _weight_gradient(grad, w, ctx.streams) * (saturate(w, encoding) == w)
+            bits = stream_bits(streams.activation, *streams.x, encoding)
+            worth = (grad.t() @ bits.to(grad.dtype)).view(w.shape[0], -1, w.shape[1])
+            grad_w = _between_levels(worth, w, streams.weight, encoding, n)
         return grad_x, grad_w, None, None
 
 
-def _weight_gradient(grad: Tensor, w: Tensor, streams: Streams) -> Tensor:
-    length = streams.activation.shape[0]
-    bits = stream_bits(streams.activation, streams.threshold, streams.negative, streams.encoding)
-    # per cycle, what a weight bit that turned on would have been worth: [O, L, I]
-    worth = (grad.t() @ bits.to(grad.dtype)).view(w.shape[0], length, w.shape[1])
+def _between_levels(worth: Tensor, value: Tensor, numbers: Tensor, encoding: str, precision_bits: int) -> Tensor:
+    """Interpolate what a bit would be worth per cycle, ``[rows, L, I]``, to the place of ``value`` ``[rows, I]``."""
+    inside = (saturate(value, encoding) == value).to(worth.dtype)
+    length = numbers.shape[0]
     if length == 1:
-        return worth[:, 0]
-    probability = (w + 1) / 2 if streams.encoding == "bipolar" else w.abs()
-    levels, order = ((streams.weight.to(w.dtype) + 0.5) / (1 << streams.precision_bits)).sort()
+        return worth[:, 0] * inside
+    probability = (value + 1) / 2 if encoding == "bipolar" else value.abs()
+    levels, order = ((numbers.to(value.dtype) + 0.5) / (1 << precision_bits)).sort()
     above = torch.bucketize(probability, levels)
     below, above = (above - 1).clamp_min(0), above.clamp_max(length - 1)
     gap = levels[above] - levels[below]
     place = torch.where(gap > 0, (probability - levels[below]) / gap.clamp_min(1e-12), torch.zeros_like(gap))
     under = worth.gather(1, order[below][:, None, :])[:, 0]
     over = worth.gather(1, order[above][:, None, :])[:, 0]
-    return under + (over - under) * place
+    return (under + (over - under) * place) * inside
 
 
 def local_slope(x: Tensor, w: Tensor, hard: Tensor, streams: Streams) -> Tensor:
-    """The value of ``hard``, sums of products ``[B, O]``, with the local slope in ``w`` and the relaxed one in ``x``."""
+    """The value of ``hard``, sums of products ``[B, O]``, with the streams' local slopes in ``x`` and ``w``."""
     return cast(Tensor, _LocalSlope.apply(x, w, hard, streams))  # type: ignore[no-untyped-call]

@@ -26,14 +26,13 @@ class LayerSources:
 def layer_sources(generator: str, length: int, precision_bits: int, seed: int = 0) -> LayerSources:
     """Sources for streams of ``length`` cycles.
 
-    ``seed`` 0 takes the layout that loses least at this length: Sobol dimensions 0, 1, 2, each shifted by half of
-    the grid step that ``length`` points leave (so that the levels sit in the middle of their intervals and a small
-    value is not rounded up to one); a counter whose stride spreads ``length`` points over the range; Halton
-    base 2 and 3; LFSRs that start far apart.  Any other seed scrambles or shifts the same layout.
+    ``seed`` 0 takes the plain layout: Sobol dimensions 0, 1, 2, each shifted by half of the grid step that ``length``
+    points leave (so that the levels sit in the middle of their intervals and a small value is not rounded up to one);
+    a counter whose stride spreads ``length`` points over the range; Halton base 2 and 3; LFSRs that start a third of
+    the period apart.  Any other seed scrambles or shifts the same layout.
 
     Raises:
-        RegistryError: unknown generator.
-        RangeError: length or seed out of range.
+        RangeError: unknown generator, or length or seed out of range.
     """
     n = precision_bits
     one = 1 << n
@@ -58,16 +57,22 @@ def layer_sources(generator: str, length: int, precision_bits: int, seed: int = 
 
 
 def _counter(role: int, length: int, n: int, seed: int) -> AbstractSource:
-    """A ramp of activations against evenly spread weights in another order: the two axes of a rank-1 lattice."""
+    """A ramp of activations against the same levels in another order: the two axes of a rank-1 lattice.
+
+    The other order's stride is an odd multiple of the ramp's, so it visits ``length`` distinct levels; the multiple
+    nearest to the golden ratio's share of ``length`` (for the third source the silver ratio's) spreads any prefix well.
+    """
     one = 1 << n
     step = max(one // length, 1)
     start = (step // 2 + seed) % one
-    # the golden ratio's (for the third source the silver ratio's) multiple of the step visits the same levels in the
-    # most even other order
-    turns = (1, max(1, round(length * 0.6180339887498949)), max(1, round(length * 0.4142135623730951)))
+    turn = _nearest_odd(length * (0.0, 0.6180339887498949, 0.4142135623730951)[role])
     # one cycle only: the stride is never taken
-    stride = step * turns[role] % one if length > 1 else 1
-    return make_source("counter", width=n, seed=start, stride=max(1, stride))
+    stride = step * turn % one if length > 1 else 1
+    return make_source("counter", width=n, seed=start, stride=stride)
+
+
+def _nearest_odd(value: float) -> int:
+    return max(1, 2 * round((value - 1) / 2) + 1)
 
 
 def _power_of_two_at_least(value: int) -> int:

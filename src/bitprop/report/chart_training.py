@@ -94,7 +94,7 @@ def training_chart(history: TrainingHistory) -> tuple[Markup, Markup]:
     """``(legend, figure)`` of at least one epoch."""
     entries = [(element("path", d="M1 7H17", class_="line c1"), "training accuracy, mode of the phase")]
     if any(value is not None for value in history.validation_accuracy):
-        entries.insert(0, (element("path", d="M1 7H17", class_="line c0"), "validation accuracy, bit-true"))
+        entries.insert(0, (element("path", d="M1 7H17", class_="line c0"), "validation accuracy"))
     return legend(entries), both_widths(_training(history, WIDE), _training(history, NARROW))
 
 

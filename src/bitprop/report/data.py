@@ -192,7 +192,7 @@ class TrainingHistory:
         phases: ``warmup``, ``joint`` or ``finish`` (any text is shown).
         loss: mean training loss, costs included.
         train_accuracy: [0, 1].
-        validation_accuracy: of the bit-true network, [0, 1]; ``None`` where there is none.
+        validation_accuracy: in the epoch's mode, [0, 1]; ``None`` where there is none.
         mean_length: expected stream length, cycles.
         layers: design histories.
         joint_accuracy: of the mixture at the end of the joint phase, or ``None``.

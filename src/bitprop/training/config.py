@@ -20,6 +20,7 @@ from bitprop.ops import SOURCES
 
 __all__ = ["DataConfig", "NetworkConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
 
+_Correlation = Annotated[float, Field(ge=-1, le=1)]
 _Length = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
 
 
@@ -52,8 +53,8 @@ class NetworkConfig(_Section):
         activation: ``clamp01`` or ``hardtanh``.
         lengths: candidate stream lengths, one list for all layers or one list per layer.
         encodings: candidate encodings.
-        min_correlation: smallest correlation.
-        max_correlation: largest correlation; equal to the smallest to fix it.
+        min_correlation: smallest correlation, one number for all layers or one per layer.
+        max_correlation: largest correlation, likewise; equal to the smallest to fix it.
         generator: ``sobol``, ``lfsr``, ``halton``, ``counter`` or ``bernoulli``.
         precision_bits: n.
         scale_bits: bits of each hidden layer's scale.
@@ -64,8 +65,8 @@ class NetworkConfig(_Section):
     activation: str = Field(default="clamp01", pattern="^(clamp01|hardtanh)$")
     lengths: tuple[_Length, ...] | tuple[tuple[_Length, ...], ...] = (4, 8, 16, 32, 64)
     encodings: tuple[str, ...] = ("sign_magnitude", "bipolar")
-    min_correlation: float = Field(default=-0.25, ge=-1, le=1)
-    max_correlation: float = Field(default=0.25, ge=-1, le=1)
+    min_correlation: _Correlation | tuple[_Correlation, ...] = -0.25
+    max_correlation: _Correlation | tuple[_Correlation, ...] = 0.25
     generator: str = "sobol"
     precision_bits: int = Field(default=DEFAULT_PRECISION_BITS, ge=MIN_PRECISION_BITS, le=MAX_PRECISION_BITS)
     scale_bits: int = Field(default=8, ge=2, le=16)
@@ -80,9 +81,21 @@ class NetworkConfig(_Section):
 
     @model_validator(mode="after")
     def _usable_space(self) -> NetworkConfig:
-        for lengths in self.lengths_per_layer():
-            check_candidates(lengths, self.encodings, (self.min_correlation, self.max_correlation))
+        for lengths, correlations in zip(self.lengths_per_layer(), self.correlations_per_layer(), strict=True):
+            check_candidates(lengths, self.encodings, correlations)
         return self
+
+    def correlations_per_layer(self) -> tuple[tuple[float, float], ...]:
+        """Smallest and largest correlation of every layer, input first."""
+        depth = len(self.hidden) + 1
+        bounds = []
+        for name in ("min_correlation", "max_correlation"):
+            given = getattr(self, name)
+            column = given if isinstance(given, tuple) else (given,) * depth
+            if len(column) != depth:
+                raise ConfigError(f"expected {name} for {depth} layers, got {len(column)}; give one each")
+            bounds.append(column)
+        return tuple(zip(*bounds, strict=True))
 
     def lengths_per_layer(self) -> tuple[tuple[int, ...], ...]:
         """Candidate lengths of every layer, input first."""
@@ -110,7 +123,8 @@ class TrainingConfig(_Section):
         correlation_cost: times the sum of squared correlations.
         temperature_start: of the choice, at the beginning of the joint phase.
         temperature_end: at its end.
-        patience: epochs of the last phase without a better validation loss before stopping; 0 never stops.
+        patience: epochs of the last phase without a better validation loss before stopping; 0 never stops.  Needs a
+            validation share.
         average_decay: decay of the exponential moving average of the weights that is kept; 0 keeps the last ones.
     """
 
@@ -161,6 +175,12 @@ class RunConfig(_Section):
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _patience_can_be_measured(self) -> RunConfig:
+        if self.training.patience and not self.data.validation_share:
+            raise ValueError("expected data.validation_share above 0 for training.patience, which watches it; got 0")
+        return self
 
     @field_validator("name")
     @classmethod

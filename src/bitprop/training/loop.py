@@ -50,7 +50,7 @@ class EpochMetrics:
         task_loss: mean cross-entropy of the training samples.
         train_accuracy: share right while training.
         validation_loss: mean cross-entropy of the validation samples in the epoch's mode, or ``None`` without any.
-        validation_accuracy: share right of the bit-true network, or ``None``.
+        validation_accuracy: share right of those samples in the epoch's mode, or ``None``.
         mean_length: expected stream length, weighted by products, in cycles.
         design: per layer, probabilities, expected length, correlation, gain.
     """
@@ -115,7 +115,7 @@ def build_network(config: RunConfig, data: Dataset) -> SCNetwork:
         activation=shape.activation,
         lengths=shape.lengths_per_layer(),
         encodings=shape.encodings,
-        correlation_range=(shape.min_correlation, shape.max_correlation),
+        correlation_range=shape.correlations_per_layer(),
         generator=shape.generator,
         precision_bits=shape.precision_bits,
         scale_bits=shape.scale_bits,

@@ -365,7 +365,15 @@ def stochastic_backprop_joint_objective(
     cycles = torch.tensor(lengths, dtype=p_length.dtype)
     expected_length = (p_length * cycles).sum()
     breakdown = _breakdown(
-        objective, task, expected_length / cycles.max(), correlation, p_length, p_encoding, layer, design_space
+        objective,
+        task,
+        expected_length / cycles.max(),
+        correlation,
+        p_length,
+        p_encoding,
+        layer,
+        design_space,
+        base_config.precision_bits,
     )
     return SCJointObjectiveReport(
         prediction=prediction,
@@ -407,6 +415,7 @@ def _breakdown(
     p_encoding: Tensor,
     layer: _Layer,
     space: SCBackpropDesignSpace,
+    precision_bits: int,
 ) -> SCObjectiveBreakdown:
     outputs, inputs = layer.weight.shape
     cheapest = min(LUT_PER_PRODUCT.values())
@@ -414,7 +423,10 @@ def _breakdown(
     correlated = space.min_correlation != 0 or space.max_correlation != 0
     area_time = torch.tensor(
         [
-            [dense_area_time(inputs, outputs, e, length, correlated=correlated) for length in space.bitstream_lengths]
+            [
+                dense_area_time(inputs, outputs, e, length, correlated=correlated, precision_bits=precision_bits)
+                for length in space.bitstream_lengths
+            ]
             for e in space.encodings
         ],
         dtype=p_length.dtype,
