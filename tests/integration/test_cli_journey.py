@@ -75,7 +75,7 @@ def test_own_data_to_verilog(
             if kind == "signed npz"
             else {"train_x": x[:120], "train_y": y[:120], "test_x": x[120:], "test_y": y[120:]}
         )
-        np.savez(place / data, **arrays)  # type: ignore[arg-type]
+        np.savez(place / data, **arrays)
     signed = kind != "csv"
     settings(place / "my settings.toml", data, activation="hardtanh" if signed else "clamp01")
     # from elsewhere: the data file is found beside the configuration, not beside the user
@@ -87,7 +87,10 @@ def test_own_data_to_verilog(
     assert trained["accuracy"] > 0.6
     evaluated = run("evaluate", folder)
     assert evaluated == {key: trained[key] for key in evaluated}
-    assert run("evaluate", folder, "--data", str(place / data)) == evaluated
+    # the whole of another file is held out, unless it says itself which part is
+    other = run("evaluate", folder, "--data", str(place / data))
+    assert other["samples"] == (40 if kind == "split npz" else 160)
+    assert (other == evaluated) == (kind == "split npz")
     manifest = run("export", folder, "-o", str(place / "händoff"), "--samples", "12")
     document = json.loads((place / "händoff" / "scnir_document.json").read_text(encoding="utf-8"))
     assert manifest["samples"] == 12
@@ -201,3 +204,39 @@ def test_resume_of_a_finished_run_says_the_same(long: Path, tmp_path: Path) -> N
     assert {key: again[key] for key in summary["evaluation"]} == summary["evaluation"]
     for name in COMPARED:
         assert (folder / name).read_bytes() == (long / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_simulation_takes_its_tools_along(
+    tmp_path: Path, require_tool: Callable[[str], str], number: signal.Signals
+) -> None:
+    good = require_tool("iverilog")
+    x, y = samples(40)
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    settings(tmp_path / "c.toml", "d.npz", epochs=1)
+    run("train", str(tmp_path / "c.toml"), "-o", str(tmp_path / "run"))
+    run("export", str(tmp_path / "run"), "-o", str(tmp_path / "handoff"), "--samples", "2")
+    slow = tmp_path / "slow"
+    note = tmp_path / "pid"
+    slow.write_text(
+        f'#!/bin/sh\ncase "$1" in -V) exec {good} -V;; esac\necho $$ > {note}.part; mv {note}.part {note}; sleep 60\n',
+        encoding="utf-8",
+    )
+    slow.chmod(0o755)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bitprop", "simulate", str(tmp_path / "handoff"), "-s", "icarus", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BITPROP_IVERILOG": str(slow)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    with process:
+        until = time.monotonic() + 60
+        while process.poll() is None and not note.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output, errors) == (130, "", "interrupted\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text(encoding="ascii")), 0)

@@ -18,7 +18,7 @@ from bitprop.cli import app
 from bitprop.demo import run_demo
 from bitprop.errors import ArtifactError, SimulationError, ToolNotFoundError
 from bitprop.handoff.audit import audit_folder
-from bitprop.runs import MODEL, load_run, override
+from bitprop.runs import MODEL, export_to, load_run, override
 from bitprop.toolchain import SIMULATORS
 from bitprop.training.config import RunConfig, parse_config
 from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics
@@ -266,10 +266,9 @@ def test_a_failed_parity_is_written_and_is_1(
     tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong circuit must not look like a success, and its evidence must not name this machine."""
-    export = bitprop.demo.export_to
 
     def sabotage(run: Any, data: Any, output: Path, *, samples: int) -> Any:
-        manifest = export(run, data, output, samples=samples)
+        manifest = export_to(run, data, output, samples=samples)
         weights = output / "rtl" / "tiny_layer0_weights.v"
         text = weights.read_text(encoding="ascii")
         assert "negative_0 = 3'h" in text

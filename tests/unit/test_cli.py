@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 import bitprop.environment
 from bitprop import __version__
+from bitprop.artifacts import read_json, sha256_file, write_json
 from bitprop.cli import app
 from bitprop.cli._console import TRACEBACK_VARIABLE
 from bitprop.errors import SimulationError
@@ -408,6 +409,40 @@ def test_damaged_runs_are_3(work: Path, name: str, how: str) -> None:
     assert not (work / "other").exists()
 
 
+def mutated(content: bytes, generator: np.random.Generator) -> bytes:
+    """A byte replaced, lost, repeated, or something unlikely put in."""
+    place, kind = int(generator.integers(len(content))), int(generator.integers(4))
+    head, tail = content[:place], content[place:]
+    odd = (b"9" * 30, b"-", b"null", b"\x00", b"1e999", b"[[[[", b'"')[int(generator.integers(7))]
+    return (
+        head + bytes([int(generator.integers(256))]) + tail[1:],
+        head + tail[3:],
+        head + tail[:4] + tail,
+        head + odd + tail,
+    )[kind]
+
+
+@pytest.mark.parametrize("name", ["config.toml", "model.safetensors", "blobs.csv"])
+def test_random_damage_with_hashes_made_to_fit(work: Path, name: str, seed: int) -> None:
+    generator = np.random.Generator(np.random.Philox(seed))
+    file = work / name if name == "blobs.csv" else work / "run" / name
+    content = file.read_bytes()
+    for _ in range(40):
+        if name == "model.safetensors":  # in the header, which says what the network is
+            size = int.from_bytes(content[:8], "little")
+            header = mutated(content[8 : 8 + size], generator)
+            file.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
+        else:
+            file.write_bytes(mutated(content, generator))
+        summary = read_json(work / "run" / "summary.json")
+        summary["sha256"] = {part: sha256_file(work / "run" / part) for part in ("config.toml", "model.safetensors")}
+        write_json(work / "run" / "summary.json", summary)
+        result = run("evaluate", "run", "--data", "blobs.csv", "--json")
+        assert result.exit_code in (0, 3), file.read_bytes()
+        assert (result.stdout == "") == (result.exit_code == 3)
+        assert "this is a defect" not in result.stderr, (result.stderr, file.read_bytes())
+
+
 @pytest.mark.parametrize("how", ["folder", "empty", "cut", "binary", "list"])
 def test_damaged_checkpoints_are_3(work: Path, how: str) -> None:
     model = (work / "run" / "model.safetensors").read_bytes()
@@ -624,6 +659,12 @@ def test_output_that_nobody_takes(work: Path) -> None:
     with os.fdopen(write, "w") as closed:
         done = bitprop_process("info", stdout=closed)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_of_several_processes_one_writes(work: Path) -> None:
+    done = bitprop_process("audit", "nowhere", "--json", RANK="1")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert json.loads(bitprop_process("audit", "nowhere", "--json", RANK="0").stdout)["status"] == "fail"
 
 
 def test_the_number_of_threads(work: Path, threads: int) -> None:
