@@ -76,7 +76,7 @@ def share_right(network: SCNetwork, data: Dataset) -> float:
 def with_lengths(network: SCNetwork, lengths: tuple[int, ...]) -> SCNetwork:
     """The same weights with these stream lengths."""
     arguments = network.arguments()
-    arguments.update(lengths=[[length] for length in lengths], encodings=["sign_magnitude"])
+    arguments.update(lengths=[[length] for length in lengths], encodings=["sign_magnitude"], layout="independent")
     copy = SCNetwork(**arguments)
     copy.load_state_dict(
         {

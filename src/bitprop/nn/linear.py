@@ -90,6 +90,7 @@ class SCLinear(nn.Module):
             (the last cannot be exported).
         precision_bits: n, 3 .. 16: thresholds and values have n-bit resolution.
         scale_bits: bits of the scale's multiplier, 2 .. 16.
+        layout: ``independent`` or ``aligned``: how the activations' numbers relate to the weights'.
         source_seed: shifts the number sources, 0 .. 2**n - 1.
         slope: ``local`` or ``relaxed``: the stand-in for the slope of a bit-true stream in its weight.
         init: generator of the initial weights; a fresh one seeded 0 if ``None``.
@@ -117,6 +118,7 @@ class SCLinear(nn.Module):
         generator: str = "sobol",
         precision_bits: int = DEFAULT_PRECISION_BITS,
         scale_bits: int = 8,
+        layout: str = "independent",
         source_seed: int = 0,
         slope: str = "local",
         init: torch.Generator | None = None,
@@ -134,7 +136,8 @@ class SCLinear(nn.Module):
         self.design = DesignVariables(lengths, encodings, correlation_range, precision_bits)
         # validates the generator at the door, for every candidate
         self._sources = {
-            length: layer_sources(generator, length, precision_bits, source_seed) for length in self.design.lengths
+            length: layer_sources(generator, length, precision_bits, source_seed, layout)
+            for length in self.design.lengths
         }
         self._numbers: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         init = init if init is not None else torch.Generator().manual_seed(0)

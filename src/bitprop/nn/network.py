@@ -30,6 +30,7 @@ class SCNetwork(nn.Module):
         encodings: candidate encodings of every layer.
         correlation_range: smallest and largest correlation, for all layers or one pair per layer.
         generator: kind of number source.
+        layout: of the number sources, ``independent`` or ``aligned``, for all layers or one per layer.
         precision_bits: n.
         scale_bits: bits of each hidden layer's scale.
         slope: ``local`` or ``relaxed`` (:class:`SCLinear`).
@@ -55,6 +56,7 @@ class SCNetwork(nn.Module):
         encodings: Sequence[str] = ("sign_magnitude",),
         correlation_range: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0),
         generator: str = "sobol",
+        layout: str | Sequence[str] = "independent",
         precision_bits: int = DEFAULT_PRECISION_BITS,
         scale_bits: int = 8,
         slope: str = "local",
@@ -68,6 +70,9 @@ class SCNetwork(nn.Module):
         depth = len(features) - 1
         per_layer = _per_layer("candidate lengths", lengths, depth)
         ranges = _per_layer("a correlation range", correlation_range, depth)
+        layouts = [layout] * depth if isinstance(layout, str) else list(layout)
+        if len(layouts) != depth:
+            raise ConfigError(f"expected layouts for {depth} layers, got {len(layouts)}; give one each")
         for pair in ranges:
             if len(pair) != 2:
                 raise ConfigError(f"expected correlation ranges of two numbers, smallest first, got {pair!r}")
@@ -82,6 +87,7 @@ class SCNetwork(nn.Module):
             "encodings": list(encodings),
             "correlation_range": [list(pair) for pair in ranges],
             "generator": generator,
+            "layout": layouts,
             "precision_bits": precision_bits,
             "scale_bits": scale_bits,
             "slope": slope,
@@ -95,6 +101,7 @@ class SCNetwork(nn.Module):
                 encodings=encodings,
                 correlation_range=(ranges[index][0], ranges[index][1]),
                 generator=generator,
+                layout=layouts[index],
                 precision_bits=precision_bits,
                 scale_bits=scale_bits,
                 slope=slope,

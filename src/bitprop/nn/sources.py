@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bitprop._checks import check_integer
+from bitprop._checks import check_choice, check_integer
 from bitprop.errors import RangeError
 from bitprop.ops import SOURCES, AbstractSource, make_source
 from bitprop.training.sc_estimators import DifferentiableSCConfig
 
-__all__ = ["MAX_LENGTH", "LayerSources", "config_sources", "layer_sources"]
+__all__ = ["LAYOUTS", "MAX_LENGTH", "LayerSources", "config_sources", "layer_sources"]
 
 MAX_LENGTH = 1 << 16
+LAYOUTS = ("independent", "aligned")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,9 @@ class LayerSources:
     correlation: AbstractSource
 
 
-def layer_sources(generator: str, length: int, precision_bits: int, seed: int = 0) -> LayerSources:
+def layer_sources(
+    generator: str, length: int, precision_bits: int, seed: int = 0, layout: str = "independent"
+) -> LayerSources:
     """Sources for streams of ``length`` cycles.
 
     ``seed`` 0 takes the plain layout: Sobol dimensions 0, 1, 2, each shifted by half of the grid step that ``length``
@@ -31,14 +34,27 @@ def layer_sources(generator: str, length: int, precision_bits: int, seed: int = 
     a counter whose stride spreads ``length`` points over the range; Halton base 2 and 3; LFSRs that start a third of
     the period apart.  Any other seed scrambles or shifts the same layout.
 
+    ``layout`` says how the activations' numbers relate to the weights':
+
+    ``independent``
+        different dimensions, bases, strides or starts: AND streams multiply, ``p_x p_w``;
+    ``aligned``
+        one order for both, so that ones overlap as far as they can and AND takes the smaller, ``min(p_x, p_w)`` (full
+        positive correlation without a third source).  It has L + 1 levels where a product of short streams has holes.
+        Each keeps its own offset: weights half a step, activations at most 1/32 of the range, so that a faint value is
+        still seen (most of a picture's pixels are dark).
+
     Raises:
-        RangeError: unknown generator, or length or seed out of range.
+        RangeError: unknown generator or layout, or length or seed out of range.
     """
+    check_choice("layout", layout, LAYOUTS)
     n = precision_bits
     one = 1 << n
     check_integer("length", length, 1, MAX_LENGTH)
     check_integer("seed", seed, 0, one - 1)
     half_step = one // (2 * _power_of_two_at_least(length))
+    if layout == "aligned":
+        return _aligned(generator, length, n, seed)
 
     def source(role: int) -> AbstractSource:
         if generator == "sobol":
@@ -73,6 +89,34 @@ def _counter(role: int, length: int, n: int, seed: int) -> AbstractSource:
 
 def _nearest_odd(value: float) -> int:
     return max(1, 2 * round((value - 1) / 2) + 1)
+
+
+def _aligned(generator: str, length: int, n: int, seed: int) -> LayerSources:
+    """Both sources in one order, weights half a step up, activations as low as 1/32 of the range."""
+    one = 1 << n
+    plain = layer_sources(generator, length, n, seed)
+    faint = one // 32
+    if generator == "sobol":
+        half_step = one // (2 * _power_of_two_at_least(length))
+        # one weight level only: the middle would keep too few weights
+        high = min(half_step, one // 4)
+        low = min(half_step, faint)
+        return LayerSources(
+            make_source("sobol", width=n, seed=(low ^ seed) % one, dimension=1),
+            make_source("sobol", width=n, seed=(high ^ seed) % one, dimension=1),
+            plain.correlation,
+        )
+    if generator == "counter":
+        step = max(one // length, 1)
+        start = (min(step // 2, faint) + seed) % one
+        stride = step if length > 1 else 1
+        high = (min(step // 2, one // 4) + seed) % one
+        return LayerSources(
+            make_source("counter", width=n, seed=start, stride=stride),
+            make_source("counter", width=n, seed=high, stride=stride),
+            plain.correlation,
+        )
+    return LayerSources(plain.activation, plain.activation, plain.correlation)
 
 
 def _power_of_two_at_least(value: int) -> int:

@@ -21,6 +21,7 @@ from bitprop.ops import SOURCES
 __all__ = ["DataConfig", "NetworkConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
 
 _Correlation = Annotated[float, Field(ge=-1, le=1)]
+_Layout = Annotated[str, Field(pattern="^(independent|aligned)$")]
 _Length = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
 
 
@@ -56,6 +57,7 @@ class NetworkConfig(_Section):
         min_correlation: smallest correlation, one number for all layers or one per layer.
         max_correlation: largest correlation, likewise; equal to the smallest to fix it.
         generator: ``sobol``, ``lfsr``, ``halton``, ``counter`` or ``bernoulli``.
+        layout: of the number sources, ``independent`` or ``aligned``, one for all layers or one per layer.
         precision_bits: n.
         scale_bits: bits of each hidden layer's scale.
         slope: ``local`` or ``relaxed``: the stand-in for the slope of a bit-true stream.
@@ -68,6 +70,7 @@ class NetworkConfig(_Section):
     min_correlation: _Correlation | tuple[_Correlation, ...] = -0.25
     max_correlation: _Correlation | tuple[_Correlation, ...] = 0.25
     generator: str = "sobol"
+    layout: _Layout | tuple[_Layout, ...] = "independent"
     precision_bits: int = Field(default=DEFAULT_PRECISION_BITS, ge=MIN_PRECISION_BITS, le=MAX_PRECISION_BITS)
     scale_bits: int = Field(default=8, ge=2, le=16)
     slope: str = Field(default="local", pattern="^(local|relaxed)$")
@@ -81,6 +84,8 @@ class NetworkConfig(_Section):
 
     @model_validator(mode="after")
     def _usable_space(self) -> NetworkConfig:
+        if not isinstance(self.layout, str) and len(self.layout) != len(self.hidden) + 1:
+            raise ConfigError(f"expected layout for {len(self.hidden) + 1} layers, got {len(self.layout)}")
         for lengths, correlations in zip(self.lengths_per_layer(), self.correlations_per_layer(), strict=True):
             check_candidates(lengths, self.encodings, correlations)
         return self

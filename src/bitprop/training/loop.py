@@ -117,6 +117,7 @@ def build_network(config: RunConfig, data: Dataset) -> SCNetwork:
         encodings=shape.encodings,
         correlation_range=shape.correlations_per_layer(),
         generator=shape.generator,
+        layout=shape.layout,
         precision_bits=shape.precision_bits,
         scale_bits=shape.scale_bits,
         slope=shape.slope,
