@@ -188,6 +188,8 @@ def train_run(
         write_text(root / METRICS, "".join(f"{line}\n" for line in lines))
         save_network(result.network, root / MODEL)
         write_json(root / SUMMARY, _summary(run, data, result))
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # the folder is whole when any process goes on
     return run, result
 
 
