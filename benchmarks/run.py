@@ -1,0 +1,92 @@
+"""All benchmarks, one after another, then ``benchmarks/README.md`` from their results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import digits
+import fashion_mnist
+import trade
+from _common import RESULTS
+
+from bitprop.artifacts import write_text
+
+HERE = Path(__file__).parent
+SCRIPTS = ("digits", "fashion_mnist", "trade")
+
+TEMPLATE = """# Benchmarks
+
+`make bench` runs everything and writes this page; each script also runs alone (`python benchmarks/digits.py --help`).
+Accuracies are of the integers the hardware computes. Fashion-MNIST comes from Debian's `dataset-fashion-mnist`, or the
+folder in `FASHION_MNIST_DIR`.
+
+{machine}
+
+## Digits, 64-32-10
+
+{digits}
+## Fashion-MNIST, 784-128-10
+
+60,000 training and 10,000 test images, {epochs} epochs each, three seeds: mean and sample standard deviation. Mean
+length is weighted by products, (100352 L1 + 1280 L2) / 101632. "Points to float" compares with the same network
+(weights in [-1, 1], one gain a layer, clipped activation) trained in float with the same epochs, batches, optimiser
+and averaging; *float ReLU* is an ordinary perceptron of the same size. *Pathwise only* trains on expectations and is
+then run bit-true; *converted* scales the ReLU perceptron's weights after training. The bars are the losses aimed at.
+Settings (learning rate, decay, layout of the sources) were chosen on a part of the training images, and in an early
+search on test images of seed 0; the same settings serve every row.
+
+{fashion_mnist}
+## The trade
+
+A higher price of length gives shorter streams. *Chosen* designs come from one joint training per price; *uniform* ones
+have one length in both layers and are trained for it with the same number of epochs. The last column compares with the
+best uniform design up to the next trained length above.
+
+![Accuracy against mean stream length](results/trade.svg)
+
+{trade}
+"""
+
+
+def page() -> str:
+    """The page of the stored results."""
+    results: dict[str, dict[str, Any]] = {
+        name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in SCRIPTS
+    }
+    found = results["fashion_mnist"]["machine"]
+    machine = (
+        f"Machine: {found['processor']}, {found['cores']} cores, Python {found['python']}, torch {found['torch']}, "
+        f"bitprop {found['bitprop']}."
+    )
+    return TEMPLATE.format(
+        machine=machine,
+        epochs=results["fashion_mnist"]["epochs"],
+        digits=digits.table(results["digits"]),
+        fashion_mnist=fashion_mnist.table(results["fashion_mnist"]),
+        trade=trade.table(results["trade"]),
+    )
+
+
+def main() -> None:
+    """Run what is asked and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("only", nargs="*", help=f"some of {', '.join(SCRIPTS)}; all of them if none is named")
+    parser.add_argument("--page-only", action="store_true", help="write the page of the stored results")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.only) - set(SCRIPTS))
+    if unknown:
+        parser.error(f"expected benchmarks among {', '.join(SCRIPTS)}, got {', '.join(unknown)}")
+    if not arguments.page_only:
+        for name in arguments.only or SCRIPTS:
+            print(f"== {name}", file=sys.stderr, flush=True)
+            subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True, timeout=4 * 3600)
+    write_text(HERE / "README.md", page())
+
+
+if __name__ == "__main__":
+    main()
