@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -278,7 +279,7 @@ def test_a_failed_parity_is_written_and_is_1(
 
     monkeypatch.setattr(bitprop.demo, "export_to", sabotage)
     monkeypatch.setattr(bitprop.demo, "load_config", lambda _: config)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     result = CliRunner().invoke(app, ["demo", "-o", str(tmp_path / "demo"), "--json"])
     assert result.exit_code == 1, result.output
     assert json.loads(result.stdout)["parity"]["status"] == "fail"

@@ -11,6 +11,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -529,8 +530,11 @@ def test_simulate_and_audit_pass(work: Path, require_tool: Callable[[str], str])
     assert "pass: network folder handoff" in audited.stdout
 
 
-def test_a_check_that_fails_is_1(work: Path, require_tool: Callable[[str], str]) -> None:
+def test_a_check_that_fails_is_1(
+    work: Path, monkeypatch: pytest.MonkeyPatch, require_tool: Callable[[str], str]
+) -> None:
     require_tool("iverilog")
+    monkeypatch.setattr(tempfile, "tempdir", str(work.parent))  # the evidence of the failure stays behind
     file = work / "handoff" / "rtl" / "blobs_layer0_weights.v"
     text = file.read_text(encoding="ascii")
     changed = re.sub(r"(negative_0 = 4'h)(.)", lambda m: f"{m[1]}{int(m[2], 16) ^ 15:x}", text, count=1)
@@ -661,10 +665,10 @@ def test_output_that_nobody_takes(work: Path) -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
-def test_of_several_processes_one_writes(work: Path) -> None:
-    done = bitprop_process("audit", "nowhere", "--json", RANK="1")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
-    assert json.loads(bitprop_process("audit", "nowhere", "--json", RANK="0").stdout)["status"] == "fail"
+def test_of_several_processes_one_writes() -> None:
+    done = bitprop_process("info", "--json", RANK="1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert isinstance(json.loads(bitprop_process("info", "--json", RANK="0").stdout), dict)
 
 
 def test_the_number_of_threads(work: Path, threads: int) -> None:
