@@ -242,9 +242,9 @@ def _read_table(path: Path) -> list[_Table]:
 
 def _from_npz(path: Path) -> list[_Table]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}; expected a .npz of plain arrays") from error
     split = ("train_x", "train_y", "test_x", "test_y")
     if set(split) <= set(arrays):
@@ -258,7 +258,7 @@ def _from_npz(path: Path) -> list[_Table]:
 def _from_csv(path: Path) -> _Table:
     rows: list[list[float]] = []
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             for number, row in enumerate(csv.reader(stream), start=1):
                 if not row:
                     continue

@@ -104,13 +104,7 @@ def test_the_saved_configuration_drives_the_same_run(whole: Path, tmp_path: Path
     assert contents(tmp_path / "again") == contents(whole)
 
 
-# a checkpoint does not record the temperature, with which the mixture's accuracy is measured once the phase is over
-at_the_end_of_the_joint_phase = pytest.param(
-    3, marks=pytest.mark.xfail(strict=False, reason="the summary's joint_train_accuracy is measured at temperature 1")
-)
-
-
-@pytest.mark.parametrize("epoch", [1, 2, at_the_end_of_the_joint_phase, 4, 5])
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4, 5])
 def test_stopped_and_resumed_is_the_same_run(whole: Path, tmp_path: Path, epoch: int) -> None:
     with pytest.raises(StopError):
         train_run(config(), tmp_path / "run", data=blobs(), on_epoch=stop_after(epoch))

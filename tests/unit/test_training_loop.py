@@ -151,7 +151,12 @@ def test_bad_checkpoints_are_refused(tmp_path: Path) -> None:
         train(config(batch_size=8), data, folder=tmp_path, resume=True)
     with pytest.raises(ArtifactError, match="very configuration"):
         train(config(), blobs(seed=4), folder=tmp_path, resume=True)
-    for content in (b"", good[: len(good) // 2], b"not a checkpoint"):
+    flipped = bytearray(good)
+    place = good.index(
+        torch.load(tmp_path / CHECKPOINT, weights_only=True)["network"]["layers.0.weight"].numpy().tobytes()
+    )
+    flipped[place + 5] ^= 1  # a weight in the middle of the file: still a loadable archive
+    for content in (b"", b"torn", good[: len(good) // 2], b"not a checkpoint", bytes(flipped)):
         (tmp_path / CHECKPOINT).write_bytes(content)
         with pytest.raises(ArtifactError, match="cannot read"):
             train(config(), data, folder=tmp_path, resume=True)

@@ -55,7 +55,7 @@ def load_network(path: str | os.PathLike[str]) -> SCNetwork:
             raise ArtifactError(f"the format is {description.get('format')!r}, not {_FORMAT!r}")
         network = SCNetwork(**description["arguments"])
         network.load_state_dict(tensors)
-    except (BitpropError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (BitpropError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ArtifactError(f"expected a network's tensors in {target}: {error}; the file is damaged") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
         raise ArtifactError(f"expected finite weights in {target}, found NaN or infinity; train again")

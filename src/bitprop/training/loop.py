@@ -35,6 +35,18 @@ PHASES = ("warmup", "joint", "finish")
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 _CHECKPOINT_VERSION = 1
+# What a damaged checkpoint makes torch, its unpickler or a look into it raise.
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
 # Share of all steps over which the learning rate rises; it falls along a cosine after.
 _RISE = 0.1
 
@@ -153,6 +165,20 @@ def _validation_split(data: Dataset, share: float, seed: int) -> tuple[Tensor, T
     return x[kept], y[kept], x[aside], y[aside]
 
 
+def _digest(value: Any) -> str:
+    """SHA-256 over nested plain values and tensors: names, types, shapes and bytes."""
+    if isinstance(value, Tensor):
+        array = value.detach().cpu().contiguous()
+        content = f"{array.dtype} {list(array.shape)} ".encode() + array.numpy().tobytes()
+    elif isinstance(value, dict):
+        content = "".join(f"{key!r}:{_digest(item)};" for key, item in value.items()).encode()
+    elif isinstance(value, list | tuple):
+        content = "".join(f"{_digest(item)};" for item in value).encode()
+    else:
+        content = f"{type(value).__name__} {value!r}".encode()
+    return sha256_bytes(type(value).__name__.encode() + content)
+
+
 class _Trainer:
     """One run; :func:`train` is its face."""
 
@@ -192,20 +218,21 @@ class _Trainer:
             return
         target = self.folder / CHECKPOINT
         part = target.with_suffix(".part")
-        self.fabric.save(
-            part,
-            {
-                "version": _CHECKPOINT_VERSION,
-                "fingerprint": self.fingerprint,
-                "network": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "state": {name: getattr(self.state, name) for name in _State.__slots__},
-            },
-        )
-        if self.fabric.is_global_zero:
-            part.replace(target)
-            lines = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in self.state.history]
-            write_text(self.folder / METRICS, "".join(f"{line}\n" for line in lines))
+        content = {
+            "version": _CHECKPOINT_VERSION,
+            "fingerprint": self.fingerprint,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "state": {name: getattr(self.state, name) for name in _State.__slots__},
+        }
+        try:
+            self.fabric.save(part, {**content, "digest": _digest(content)})
+            if self.fabric.is_global_zero:
+                lines = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in self.state.history]
+                write_text(self.folder / METRICS, "".join(f"{line}\n" for line in lines))
+                part.replace(target)
+        except OSError as error:
+            raise ArtifactError(f"cannot write {target}: {error.strerror}; free some space and resume") from error
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint.
@@ -216,10 +243,7 @@ class _Trainer:
         if self.folder is None or not (self.folder / CHECKPOINT).is_file():
             raise ArtifactError(f"expected a checkpoint in {self.folder} to resume from, found none; train afresh")
         path = self.folder / CHECKPOINT
-        try:
-            saved = self.fabric.load(path, weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-            raise ArtifactError(f"cannot read the checkpoint {path}: {error}; delete it and train afresh") from error
+        saved = self._read_checkpoint(path)
         if saved.get("version") != _CHECKPOINT_VERSION or saved.get("fingerprint") != self.fingerprint:
             raise ArtifactError(
                 f"expected a checkpoint of this very configuration and data in {path}; train in another folder"
@@ -230,6 +254,17 @@ class _Trainer:
             setattr(self.state, name, value)
         if all(layer.design.is_committed for layer in self.network.sc_layers()):
             self.network.commit()
+
+    def _read_checkpoint(self, path: Path) -> dict[str, Any]:
+        try:
+            saved = self.fabric.load(path, weights_only=True)
+            digest = saved.pop("digest")
+            whole = digest == _digest(saved)
+        except _UNREADABLE as error:
+            raise ArtifactError(f"cannot read the checkpoint {path}: {error}; delete it and train afresh") from error
+        if not whole:
+            raise ArtifactError(f"cannot read the checkpoint {path}: it was altered; delete it and train afresh")
+        return saved
 
     # -- one epoch -------------------------------------------------------------------------------------------
 
@@ -248,6 +283,10 @@ class _Trainer:
             done = (epoch - 1 - settings.warmup_epochs) / max(1, settings.joint_epochs - 1)
             ratio = settings.temperature_end / settings.temperature_start
             self.network.set_temperature(settings.temperature_start * ratio**done)
+        if phase == "finish":
+            self.network.set_temperature(
+                settings.temperature_end
+            )  # a resumed run has not lived through the joint phase
         if phase == "finish" and not self.network.sc_layers()[0].design.is_committed:
             self._commit(after_joint=settings.joint_epochs > 0)
         return phase
