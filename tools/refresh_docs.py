@@ -21,7 +21,7 @@ import torch
 from pydantic import BaseModel
 
 from bitprop.formats import ENCODINGS, IntArray
-from bitprop.nn.sources import MAX_LENGTH, layer_sources
+from bitprop.nn.sources import LAYOUTS, MAX_LENGTH, layer_sources
 from bitprop.ops import SOURCES, AbstractSource
 from bitprop.ops.correlate import mix_numbers
 from bitprop.streams import product_count_table
@@ -49,7 +49,10 @@ _ACCEPTS = {
     "network.hidden": "widths, each 1 .. 65536; may be empty",
     "network.lengths": f"strictly increasing, each 1 .. {MAX_LENGTH}; or one such list for each layer",
     "network.encodings": "distinct, among " + ", ".join(f"`{name}`" for name in ENCODINGS),
+    "network.min_correlation": "-1 .. 1; or one number for each layer",
+    "network.max_correlation": "-1 .. 1; or one number for each layer",
     "network.generator": ", ".join(f"`{name}`" for name in SOURCES),
+    "network.layout": ", ".join(f"`{name}`" for name in LAYOUTS) + "; or one for each layer",
 }
 
 
@@ -86,6 +89,8 @@ def _accepts(key: str, field: Any) -> str:
         return ", ".join(f"`{choice}`" for choice in bounds["pattern"].strip("^()$").split("|"))
     if "ge" in bounds and "le" in bounds:
         return f"{_number(bounds['ge'])} .. {_number(bounds['le'])}"
+    if not {"ge", "gt"} & set(bounds) or not {"le", "lt"} & set(bounds):
+        raise ValueError(f"expected bounds in the annotation of {key}, got {bounds}; say in _ACCEPTS what it accepts")
     low = f"from {_number(bounds['ge'])}" if "ge" in bounds else f"above {_number(bounds['gt'])}"
     return f"{low}, {'up to ' + _number(bounds['le']) if 'le' in bounds else 'below ' + _number(bounds['lt'])}"
 
@@ -93,7 +98,7 @@ def _accepts(key: str, field: Any) -> str:
 def _number(value: float) -> str:
     if value == 1 << 63:
         return "2⁶³"
-    return f"{value:,}".replace(",", " ") if value == int(value) else f"{value:g}"
+    return f"{int(value):,}".replace(",", " ") if value == int(value) else f"{value:g}"
 
 
 def _toml(value: Any) -> str:
@@ -185,8 +190,8 @@ def _three_digits(value: float) -> str:
 # -- sources ---------------------------------------------------------------------------------------------------------
 
 
-def _numbers(kind: str, length: int, n: int) -> tuple[IntArray, IntArray]:
-    sources = layer_sources(kind, length, n)
+def _numbers(kind: str, length: int, n: int, layout: str = "independent") -> tuple[IntArray, IntArray]:
+    sources = layer_sources(kind, length, n, layout=layout)
     return sources.activation.sequence(length), sources.weight.sequence(length)
 
 
@@ -209,6 +214,20 @@ def product_error_table() -> str:
             [f"{gate}, `{kind}`", *(f"{product_errors(kind, length)[index]:.4f}" for length in LENGTHS)]
             for kind in KINDS
         ]
+    return _table(["gate, source", *(f"L = {length}" for length in LENGTHS)], rows)
+
+
+def aligned_error_table() -> str:
+    """Root mean square distance of an AND's share of ones from the smaller of its inputs, sources aligned."""
+    n = 8
+    share = np.arange((1 << n) + 1) / (1 << n)
+    rows = []
+    for kind in KINDS:
+        errors = []
+        for length in LENGTHS:
+            counts = product_count_table(*_numbers(kind, length, n, "aligned"), n)
+            errors.append(math.sqrt(float(np.mean((counts / length - np.minimum.outer(share, share)) ** 2))))
+        rows.append([f"AND, `{kind}`", *(f"{error:.4f}" for error in errors)])
     return _table(["gate, source", *(f"L = {length}" for length in LENGTHS)], rows)
 
 
@@ -334,6 +353,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "estimator-claims": estimator_claims,
     "estimator-profile": estimator_profile,
     "product-errors": product_error_table,
+    "aligned-errors": aligned_error_table,
     "layer-sources": layer_source_table,
     "product-counts": count_table,
 }
