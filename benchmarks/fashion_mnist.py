@@ -138,24 +138,34 @@ class Perceptron(nn.Module):
 
 
 def train_relu(config: RunConfig, data: Dataset) -> Perceptron:
-    """An ordinary perceptron with the same epochs and batches, in plain torch."""
+    """An ordinary perceptron with the same optimiser, rates, decay, epochs and averaging, in plain torch."""
     settings = config.training
     generator = torch.Generator().manual_seed(config.seed)
     model = Perceptron(data.features, config.network.hidden[0], data.classes, generator)
+    average = [parameter.detach().clone() for parameter in model.parameters()]
     weights = [parameter for name, parameter in model.named_parameters() if "weight" in name]
     biases = [parameter for name, parameter in model.named_parameters() if "bias" in name]
-    # an unclamped network's weights are small: the same decay would be another regulariser, so it has the usual rate
     groups: list[dict[str, Any]] = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     x, y = torch.from_numpy(data.train_x), torch.from_numpy(data.train_y)
     steps = settings.epochs * -(-len(y) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=steps, pct_start=0.1, cycle_momentum=False
+    )
+    step = 0
     for _ in range(settings.epochs):
         for batch in torch.split(torch.randperm(len(y), generator=generator), settings.batch_size):
             optimizer.zero_grad()
             torch.autograd.backward(nn.functional.cross_entropy(model(x[batch]), y[batch]))
             optimizer.step()
             schedule.step()
+            weight = max(1 - settings.average_decay, 9 / (10 + step))
+            for kept, parameter in zip(average, model.parameters(), strict=True):
+                kept.lerp_(parameter.detach(), weight)
+            step += 1
+    with torch.no_grad():
+        for kept, parameter in zip(average, model.parameters(), strict=True):
+            parameter.copy_(kept)
     return model
 
 

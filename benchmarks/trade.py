@@ -25,8 +25,8 @@ from bitprop.presets import preset_path
 from bitprop.training.config import RunConfig, load_config
 from bitprop.training.loop import train
 
-PRICES = (8.0, 3.0, 1.0, 0.4, 0.15, 0.05)
-UNIFORM = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
+PRICES = (1.0, 0.3, 0.1, 0.04, 0.015, 0.005)
+UNIFORM = (1, 2, 3, 4, 6, 8, 12, 16)
 
 
 def _config(seed: int) -> RunConfig:

@@ -154,6 +154,39 @@ def test_sampled_mode_is_unbiased_and_needs_a_generator(seed: int) -> None:
     assert float((error.abs() / deviation).max()) < 4.6
 
 
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("correlation", [0.0, 0.5, -0.5])
+def test_an_aligned_layer_relaxes_to_the_overlap_of_its_streams(encoding: str, correlation: float, seed: int) -> None:
+    """The relaxed mode is what 4096 cycles of the layer's own aligned streams count."""
+    modes = {}
+    for mode in ("relaxed", "bit_true"):
+        module = layer(
+            lengths=(4096,),
+            encodings=(encoding,),
+            correlation_range=(correlation, correlation),
+            layout="aligned",
+            precision_bits=12,
+        )
+        module.mode = mode  # type: ignore[assignment]
+        modes[mode] = module(inputs(seed)).detach()
+    # five products, each within the offset of 1/32 that keeps aligned activations sensitive to faint values
+    scale = 2 if encoding == "bipolar" else 1
+    bound = float(layer().gain.detach()) * 5 * scale * (1 / 32 + 1 / 1024)
+    assert float((modes["relaxed"] - modes["bit_true"]).abs().max()) < bound
+    independent = layer(lengths=(4096,), encodings=(encoding,), correlation_range=(0.0, 0.0))
+    independent.mode = "relaxed"
+    assert not torch.allclose(independent(inputs(seed)), modes["relaxed"], atol=0.02)
+
+
+def test_sampled_aligned_streams_overlap(seed: int) -> None:
+    module = layer(lengths=(2048,), encodings=("sign_magnitude",), correlation_range=(0.0, 0.0), layout="aligned")
+    x = inputs(seed)
+    module.mode = "sampled"
+    drawn = module(x, torch.Generator().manual_seed(seed)).detach()
+    module.mode = "relaxed"
+    assert float((drawn - module(x).detach()).abs().max()) < 0.35
+
+
 def test_commit_freezes_the_argmax_and_its_correlation(seed: int) -> None:
     module = layer()
     module.design.length_logits.data[1] = 2.0

@@ -31,8 +31,8 @@ from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PREC
 from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants, stream_sum
 from bitprop.nn.design import DesignChoice, DesignVariables
 from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
-from bitprop.nn.sources import LayerSources, layer_sources
-from bitprop.training.sc_estimators.expectation import dense_mean, saturate
+from bitprop.nn.sources import LAYOUTS, LayerSources, layer_sources
+from bitprop.training.sc_estimators.expectation import dense_mean
 
 __all__ = ["ACTIVATIONS", "MODES", "LayerIntegers", "Mode", "SCLinear"]
 
@@ -92,7 +92,7 @@ class SCLinear(nn.Module):
         scale_bits: bits of the scale's multiplier, 2 .. 16.
         layout: ``independent`` or ``aligned``: how the activations' numbers relate to the weights'.
         source_seed: shifts the number sources, 0 .. 2**n - 1.
-        slope: ``local`` or ``relaxed``: the stand-in for the slope of a bit-true stream in its weight.
+        slope: ``local`` or ``relaxed``: the stand-in for the slope of a bit-true stream.
         init: generator of the initial weights; a fresh one seeded 0 if ``None``.
 
     Raises:
@@ -131,6 +131,7 @@ class SCLinear(nn.Module):
         self.scale_bits = check_integer("scale_bits", scale_bits, 2, 16)
         self.source_seed = check_integer("source_seed", source_seed, 0, (1 << precision_bits) - 1)
         self.slope = check_choice("slope", slope, SLOPES)
+        self.layout = check_choice("layout", layout, LAYOUTS)
         self.generator = generator
         self.mode: Mode = "bit_true"
         self.design = DesignVariables(lengths, encodings, correlation_range, precision_bits)
@@ -192,11 +193,24 @@ class SCLinear(nn.Module):
         low, high = self.design.correlation_range
         return 0.0 if low == high == 0 else self.design.correlation()
 
+    def _expected(self, x: Tensor, encoding: str, correlation: Tensor | float) -> Tensor:
+        """Expected sum of products for endless streams of this layout, ``[B, O]``.
+
+        Aligned sources overlap fully by themselves; only a negative correlation still mixes something else in.
+        """
+        if self.layout == "independent":
+            return dense_mean(x, self.weight, encoding, correlation)
+        overlapping = dense_mean(x, self.weight, encoding, 1.0)
+        if float(torch.as_tensor(correlation).detach()) >= 0:
+            return overlapping
+        apart = dense_mean(x, self.weight, encoding, -1.0)
+        return overlapping - correlation * (apart - overlapping)
+
     def _relaxed(self, x: Tensor) -> Tensor:
         correlation = self._correlation()
         mean = sum(
             (
-                probability * dense_mean(x, self.weight, encoding, correlation)
+                probability * self._expected(x, encoding, correlation)
                 for encoding, probability in self._likely(self.design.encodings, self.design.encoding_probabilities())
             ),
             start=torch.zeros(()),
@@ -241,6 +255,8 @@ class SCLinear(nn.Module):
         """Ideal random numbers: independent for every input and cycle, shared by the samples of the batch."""
         one, shape = 1 << self.precision_bits, (length, self.in_features)
         r, s = (torch.randint(0, one, shape, generator=generator) for _ in range(2))
+        if self.layout == "aligned":
+            s = r
         return r, s, torch.randint(0, one, (length,), generator=generator)
 
     def integers(self) -> LayerIntegers:
@@ -351,11 +367,8 @@ class SCLinear(nn.Module):
         return output
 
     def _soft(self, x: Tensor, encoding: str) -> Tensor:
-        """The relaxed sum whose gradient stands in: exact where the correlation is not zero, one product else."""
-        correlation = self.design.correlation_raw() / float(1 << self.precision_bits)
-        if correlation == 0:
-            return saturate(x, encoding) @ saturate(self.weight, encoding).t()
-        return dense_mean(x, self.weight, encoding, torch.tensor(correlation, dtype=x.dtype))
+        """The relaxed sum whose gradient stands in, at the quantised correlation."""
+        return self._expected(x, encoding, self.design.correlation_raw() / float(1 << self.precision_bits))
 
     @torch.no_grad()
     def _sums(
