@@ -72,10 +72,12 @@ def test_it_learns_and_commits() -> None:
     assert result.committed_accuracy is not None
 
 
-@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize(("average", "dither"), [(0.0, 0), (0.9, 0), (0.9, 5)])
 @pytest.mark.parametrize("stops", [(1,), (3, 4), (7,)])
-def test_resuming_ends_with_the_same_weights_and_log(tmp_path: Path, stops: tuple[int, ...], average: float) -> None:
-    data, settings = blobs(), config(average_decay=average)
+def test_resuming_ends_with_the_same_weights_and_log(
+    tmp_path: Path, stops: tuple[int, ...], average: float, dither: int
+) -> None:
+    data, settings = blobs(), config(average_decay=average, dither_epochs=dither)
     whole = train(settings, data, folder=tmp_path / "whole")
     for index, epoch in enumerate(stops):
         with pytest.raises(StopError):
@@ -100,6 +102,36 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
     )
     other = train(config().model_copy(update={"seed": 1}), data).network
     assert not torch.equal(first.sc_layers()[0].weight, other.sc_layers()[0].weight)
+
+
+def test_dither_moves_the_levels_in_its_epochs_only() -> None:
+    seen: dict[int, set[float]] = {}
+    data = blobs()
+    networks = []
+    from bitprop.training import loop
+
+    build = loop.build_network
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "build_network", lambda *a: networks.append(build(*a)) or networks[-1])
+        epoch = [1]
+
+        def on_batch() -> None:
+            seen.setdefault(epoch[0], set()).add(networks[0].sc_layers()[0].dither)
+
+        train(
+            config(warmup_epochs=1, joint_epochs=2, finish_epochs=2, dither_epochs=2),
+            data,
+            on_batch=on_batch,
+            on_epoch=lambda metrics: epoch.__setitem__(0, metrics.epoch + 1),
+        )
+    assert seen[1] == seen[4] == seen[5] == {0.0}
+    for dithered in (2, 3):
+        assert len(seen[dithered]) == 3
+        assert max(abs(value) for value in seen[dithered]) <= 0.5
+    layer = networks[0].sc_layers()[0]
+    layer.dither = 0.25
+    r, moved = layer.numbers(8)[0], layer._training_numbers(8)[0]
+    assert torch.equal((r + 8) % 256, moved)
 
 
 def test_a_higher_price_gives_shorter_streams() -> None:

@@ -134,6 +134,7 @@ class SCLinear(nn.Module):
         self.layout = check_choice("layout", layout, LAYOUTS)
         self.generator = generator
         self.mode: Mode = "bit_true"
+        self.dither = 0.0
         self.design = DesignVariables(lengths, encodings, correlation_range, precision_bits)
         # validates the generator at the door, for every candidate
         self._sources = {
@@ -251,6 +252,17 @@ class SCLinear(nn.Module):
             )
         return self._numbers[length]
 
+    def _training_numbers(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The candidate's numbers, the activations' moved by the layer's dither: a share of a step, -1/2 .. 1/2.
+
+        A trainer that draws the dither anew for every batch makes the activations' levels, fixed in hardware, uniform
+        over the range while the weights are learned (dithered quantisation: Roberts, 1962).
+        """
+        r, s, t = self.numbers(length)
+        one = 1 << self.precision_bits
+        moved = round(self.dither * one / length)
+        return (r if moved == 0 else (r + moved) % one), s, t
+
     def _drawn_numbers(self, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Ideal random numbers: independent for every input and cycle, shared by the samples of the batch."""
         one, shape = 1 << self.precision_bits, (length, self.in_features)
@@ -347,7 +359,8 @@ class SCLinear(nn.Module):
             k_x, k_w = encode(x_raw, encoding, n), encode(w_raw, encoding, n)
             relaxed: Tensor | None = None
             for length, p_length in likely:
-                numbers = self.numbers(length) if generator is None else self._drawn_numbers(length, generator)
+                drawn = None if generator is None else self._drawn_numbers(length, generator)
+                numbers = self._training_numbers(length) if drawn is None else drawn
                 total, slope = self._sums(k_x, k_w, numbers, encoding)
                 hard = total.to(x.dtype) / length
                 if self.slope == "local" and generator is None and length <= LOCAL_LIMIT:

@@ -29,7 +29,7 @@ def layer_sources(
 ) -> LayerSources:
     """Sources for streams of ``length`` cycles.
 
-    ``seed`` 0 takes the plain layout: Sobol dimensions 0, 1, 2, each shifted by half of the grid step that ``length``
+    ``seed`` 0 takes the plain layout: Sobol dimensions 1, 0, 2, each shifted by half of the grid step that ``length``
     points leave (so that the levels sit in the middle of their intervals and a small value is not rounded up to one);
     a counter whose stride spreads ``length`` points over the range; Halton base 2 and 3; LFSRs that start a third of
     the period apart.  Any other seed scrambles or shifts the same layout.
@@ -58,7 +58,7 @@ def layer_sources(
 
     def source(role: int) -> AbstractSource:
         if generator == "sobol":
-            return make_source("sobol", width=n, seed=(half_step ^ seed) % one, dimension=role)
+            return make_source("sobol", width=n, seed=(half_step ^ seed) % one, dimension=(1, 0, 2)[role])
         if generator == "halton":
             return make_source("halton", width=n, seed=(seed + length * (role == 2)) % one, base=(2, 3, 2)[role])
         if generator == "counter":

@@ -126,6 +126,8 @@ class TrainingConfig(_Section):
         label_smoothing: of the cross-entropy.
         length_cost: times the mean length over products, relative to the longest candidate.
         correlation_cost: times the sum of squared correlations.
+        dither_epochs: first bit-true epochs in which every batch moves the activations' numbers by a random part of a
+            step, so that no level is learned by heart.
         temperature_start: of the choice, at the beginning of the joint phase.
         temperature_end: at its end.
         patience: epochs of the last phase without a better validation loss before stopping; 0 never stops.  Needs a
@@ -143,6 +145,7 @@ class TrainingConfig(_Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     length_cost: float = Field(default=0.05, ge=0, le=1e6)
     correlation_cost: float = Field(default=0.0, ge=0, le=1e6)
+    dither_epochs: int = Field(default=0, ge=0, le=10_000)
     temperature_start: float = Field(default=1.0, gt=0, le=100)
     temperature_end: float = Field(default=0.25, gt=0, le=100)
     patience: int = Field(default=0, ge=0, le=10_000)

@@ -332,8 +332,13 @@ class _Trainer:
         phase = self._enter(epoch)
         losses = torch.zeros(2, dtype=torch.float64)
         right = seen = 0
+        settings = self.settings
+        dithered = phase != "warmup" and epoch <= settings.warmup_epochs + settings.dither_epochs
+        seed = derive_seed(self.config.seed, "dither", epoch)
+        dither = np.random.Generator(np.random.Philox(seed)) if dithered else None
         for index, batch in enumerate(self._batches(epoch)):
             self._learning_rates((epoch - 1) * self.steps_per_epoch + index)
+            self._set_dither(dither)
             labels = self.y[batch]
             logits = module(self.x[batch])
             task = nn.functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
@@ -354,11 +359,16 @@ class _Trainer:
                 right += int((logits.argmax(1) == labels).sum())
                 seen += len(batch)
             on_batch()
+        self._set_dither(None)
         totals = self.fabric.all_reduce(
             torch.tensor([*losses.tolist(), right, seen], dtype=torch.float64), reduce_op="sum"
         )
         sums = totals if isinstance(totals, Tensor) else torch.tensor([*losses.tolist(), right, seen])
         return self._measure(epoch, phase, sums)
+
+    def _set_dither(self, generator: np.random.Generator | None) -> None:
+        for layer in self.network.sc_layers():
+            layer.dither = 0.0 if generator is None else float(generator.uniform(-0.5, 0.5))
 
     def _freeze_design(self) -> None:
         """Drop the design's gradients: relaxed streams have no length, so the choice would be made half blind."""
