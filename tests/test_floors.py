@@ -47,7 +47,12 @@ FLOORS = (
     Place(2, 0, INTEGER, ("bitprop.graph.*",)),
     Place(2, 1, INTEGER, ("bitprop.hdl.*",)),
     Place(2, 1, INTEGER, ("bitprop.toolchain.*",)),
-    Place(2, 0, LEARNING, ("bitprop.training", "bitprop.training.resource", "bitprop.surrogate.*")),
+    Place(
+        2,
+        0,
+        LEARNING,
+        ("bitprop.training", "bitprop.training.resource", "bitprop.training.checkpoint", "bitprop.surrogate.*"),
+    ),
     Place(2, 1, LEARNING, ("bitprop.training.sc_estimators.*",)),
     Place(2, 2, LEARNING, ("bitprop.nn.*",)),
     Place(

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
-import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +25,7 @@ from bitprop.data import Dataset
 from bitprop.errors import ArtifactError, ConfigError
 from bitprop.nn import DesignChoice, SCNetwork
 from bitprop.seeds import derive_seed
+from bitprop.training.checkpoint import read_checkpoint, write_checkpoint
 from bitprop.training.config import RunConfig, TrainingConfig
 
 __all__ = ["CHECKPOINT", "METRICS", "PHASES", "EpochMetrics", "TrainResult", "build_network", "evaluate", "train"]
@@ -34,19 +33,6 @@ __all__ = ["CHECKPOINT", "METRICS", "PHASES", "EpochMetrics", "TrainResult", "bu
 PHASES = ("warmup", "joint", "finish")
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
-_CHECKPOINT_VERSION = 1
-# What a damaged checkpoint makes torch, its unpickler or a look into it raise.
-_UNREADABLE = (
-    OSError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
 # Share of all steps over which the learning rate rises; it falls along a cosine after.
 _RISE = 0.1
 
@@ -165,20 +151,6 @@ def _validation_split(data: Dataset, share: float, seed: int) -> tuple[Tensor, T
     return x[kept], y[kept], x[aside], y[aside]
 
 
-def _digest(value: Any) -> str:
-    """SHA-256 over nested plain values and tensors: names, types, shapes and bytes."""
-    if isinstance(value, Tensor):
-        array = value.detach().cpu().contiguous()
-        content = f"{array.dtype} {list(array.shape)} ".encode() + array.numpy().tobytes()
-    elif isinstance(value, dict):
-        content = "".join(f"{key!r}:{_digest(item)};" for key, item in value.items()).encode()
-    elif isinstance(value, list | tuple):
-        content = "".join(f"{_digest(item)};" for item in value).encode()
-    else:
-        content = f"{type(value).__name__} {value!r}".encode()
-    return sha256_bytes(type(value).__name__.encode() + content)
-
-
 class _Trainer:
     """One run; :func:`train` is its face."""
 
@@ -213,26 +185,20 @@ class _Trainer:
     # -- checkpoints -----------------------------------------------------------------------------------------
 
     def save_checkpoint(self) -> None:
-        """Write the state after a whole epoch: a new file, then renamed."""
+        """Write the state after a whole epoch, the log first."""
         if self.folder is None:
             return
-        target = self.folder / CHECKPOINT
-        part = target.with_suffix(".part")
+        root = self.folder
+        lines = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in self.state.history]
         content = {
-            "version": _CHECKPOINT_VERSION,
-            "fingerprint": self.fingerprint,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "state": {name: getattr(self.state, name) for name in _State.__slots__},
         }
-        try:
-            self.fabric.save(part, {**content, "digest": _digest(content)})
-            if self.fabric.is_global_zero:
-                lines = [json.dumps(entry, sort_keys=True, allow_nan=False) for entry in self.state.history]
-                write_text(self.folder / METRICS, "".join(f"{line}\n" for line in lines))
-                part.replace(target)
-        except OSError as error:
-            raise ArtifactError(f"cannot write {target}: {error.strerror}; free some space and resume") from error
+        log = "".join(f"{line}\n" for line in lines)
+        write_checkpoint(
+            self.fabric, root / CHECKPOINT, self.fingerprint, content, lambda: write_text(root / METRICS, log)
+        )
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint.
@@ -240,31 +206,15 @@ class _Trainer:
         Raises:
             ArtifactError: none there, damaged, or of another configuration or other data.
         """
-        if self.folder is None or not (self.folder / CHECKPOINT).is_file():
-            raise ArtifactError(f"expected a checkpoint in {self.folder} to resume from, found none; train afresh")
-        path = self.folder / CHECKPOINT
-        saved = self._read_checkpoint(path)
-        if saved.get("version") != _CHECKPOINT_VERSION or saved.get("fingerprint") != self.fingerprint:
-            raise ArtifactError(
-                f"expected a checkpoint of this very configuration and data in {path}; train in another folder"
-            )
+        if self.folder is None:
+            raise ArtifactError("expected a folder with a checkpoint to resume from, got none; train afresh")
+        saved = read_checkpoint(self.fabric, self.folder / CHECKPOINT, self.fingerprint)
         self.network.load_state_dict(saved["network"])
         self.optimizer.load_state_dict(saved["optimizer"])
         for name, value in saved["state"].items():
             setattr(self.state, name, value)
         if all(layer.design.is_committed for layer in self.network.sc_layers()):
             self.network.commit()
-
-    def _read_checkpoint(self, path: Path) -> dict[str, Any]:
-        try:
-            saved = self.fabric.load(path, weights_only=True)
-            digest = saved.pop("digest")
-            whole = digest == _digest(saved)
-        except _UNREADABLE as error:
-            raise ArtifactError(f"cannot read the checkpoint {path}: {error}; delete it and train afresh") from error
-        if not whole:
-            raise ArtifactError(f"cannot read the checkpoint {path}: it was altered; delete it and train afresh")
-        return saved
 
     # -- one epoch -------------------------------------------------------------------------------------------
 
