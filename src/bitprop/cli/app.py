@@ -204,7 +204,7 @@ def info(as_json: JsonOption = False) -> None:
 @guarded_with("the same command continues")
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the demo's results.")] = Path("demo"),
-    threads: ThreadsOption = 0,
+    threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Run the main job: train digits with its design, export, simulate the held-out samples, write a page."""
