@@ -7,13 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from bitprop.data import Dataset
-from bitprop.errors import ArtifactError, ConfigError
+from bitprop.errors import ArtifactError, ConfigError, RangeError
 from bitprop.nn import SCNetwork
 from bitprop.nn.storage import load_network, save_network
 from bitprop.training.config import RunConfig, load_config, parse_config
@@ -194,11 +195,26 @@ def test_bad_checkpoints_are_refused(tmp_path: Path) -> None:
             train(config(), data, folder=tmp_path, resume=True)
 
 
-def test_a_diverging_loss_is_said(tmp_path: Path) -> None:
+def test_inputs_that_are_not_finite_are_said() -> None:
     data = blobs()
     data.train_x[0, 0] = np.nan
-    with pytest.raises(ConfigError, match="finite"):
+    with pytest.raises(RangeError, match="finite inputs"):
         train(config(), data)
+
+
+def test_a_diverging_loss_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bitprop.training import loop
+
+    build = loop.build_network
+
+    def broken(*arguments: Any) -> SCNetwork:
+        network = build(*arguments)
+        network.sc_layers()[-1].log_gain.data.fill_(200.0)  # the logits overflow
+        return network
+
+    monkeypatch.setattr(loop, "build_network", broken)
+    with pytest.raises(ConfigError, match="finite loss"):
+        train(config(), blobs())
 
 
 def test_networks_on_disk(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bitprop._checks import check_choice, check_integer
-from bitprop.errors import ConfigError, ShapeError
+from bitprop.errors import ConfigError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS
 from bitprop.nn.design import DesignChoice
 from bitprop.nn.linear import MODES, Mode, SCLinear
@@ -119,7 +119,12 @@ class SCNetwork(nn.Module):
         return tuple(cast(SCLinear, layer) for layer in self.layers)
 
     def input_integers(self, x: Tensor) -> Tensor:
-        """Real inputs to value integers, int64 ``[B, F]``; values outside the input range saturate."""
+        """Real inputs to value integers, int64 ``[B, F]``; values outside the input range saturate.
+
+        Raises:
+            RangeError: NaN or infinity.
+        """
+        _check_finite(x)
         low = -1.0 if self.signed_input else 0.0
         return (x.clamp(low, 1.0) * float(1 << self.precision_bits)).round().long()
 
@@ -128,9 +133,11 @@ class SCNetwork(nn.Module):
 
         Raises:
             ShapeError: not ``[B, F]``.
+            RangeError: NaN or infinity.
         """
         if x.dim() != 2 or x.shape[1] != self.features[0]:
             raise ShapeError(f"expected input [B, {self.features[0]}], got {list(x.shape)}; flatten the samples")
+        _check_finite(x)
         x = x.clamp(-1.0 if self.signed_input else 0.0, 1.0)
         for layer in self.sc_layers():
             x = layer(x, generator)
@@ -207,6 +214,11 @@ class SCNetwork(nn.Module):
             }
             for layer in self.sc_layers()
         ]
+
+
+def _check_finite(x: Tensor) -> None:
+    if not bool(torch.isfinite(x).all()):
+        raise RangeError("expected finite inputs, got NaN or infinity; clean the data")
 
 
 def decide(logits_raw: Tensor) -> Tensor:
