@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from bitprop import __version__
+from bitprop.artifacts import read_json, write_json
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -54,13 +55,18 @@ def _single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def run_jobs(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int) -> list[Any]:
-    """``function(*job)`` for every job, in order, one thread each; says what is done on standard error."""
-    results: list[Any] = [None] * len(jobs)
+def run_jobs(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int, partial: Path) -> list[Any]:
+    """``function(*job)`` for every job, in order, one thread each; says what is done on standard error.
+
+    What is done is kept in ``partial``, so that an interrupted benchmark goes on where it was; the file is removed once
+    all is done.
+    """
+    finished: dict[str, Any] = read_json(partial) if partial.is_file() else {}
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_single_thread) as pool:
-        futures = {pool.submit(function, *job): index for index, job in enumerate(jobs)}
-        for done, future in enumerate(as_completed(futures), start=1):
-            index = futures[future]
-            results[index] = future.result()
-            print(f"  {done}/{len(jobs)}  {jobs[index]}", file=sys.stderr, flush=True)
-    return results
+        futures = {pool.submit(function, *job): str(job) for job in jobs if str(job) not in finished}
+        for future in as_completed(futures):
+            finished[futures[future]] = future.result()
+            write_json(partial, finished)
+            print(f"  {len(finished)}/{len(jobs)}  {futures[future]}", file=sys.stderr, flush=True)
+    partial.unlink(missing_ok=True)
+    return [finished[str(job)] for job in jobs]

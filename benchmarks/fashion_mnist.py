@@ -273,7 +273,7 @@ def main() -> None:
     cases = [*(str(target) for target in LENGTHS), "float", "relu"]
     jobs = [(case, seed, arguments.epochs) for case in cases for seed in arguments.seeds]
     print(f"{len(jobs)} networks", file=sys.stderr)
-    outcomes = run_jobs(run_case, jobs, arguments.jobs)
+    outcomes = run_jobs(run_case, jobs, arguments.jobs, arguments.output.with_suffix(".partial.json"))
     runs: dict[str, list[Any]] = {case: [] for case in cases}
     for (case, seed, _), outcome in zip(jobs, outcomes, strict=True):
         runs[case].append({"seed": seed, **outcome})

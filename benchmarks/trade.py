@@ -177,7 +177,7 @@ def main() -> None:
         jobs = [("chosen", price, seed) for price in PRICES for seed in arguments.seeds]
         jobs += [("uniform", float(length), seed) for length in UNIFORM for seed in arguments.seeds]
         print(f"{len(jobs)} networks", file=sys.stderr)
-        outcomes = run_jobs(run_case, jobs, arguments.jobs)
+        outcomes = run_jobs(run_case, jobs, arguments.jobs, arguments.output.with_suffix(".partial.json"))
         results = {
             "schema": "bitprop.benchmark.trade",
             "schema_version": "1.0",

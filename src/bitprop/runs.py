@@ -334,7 +334,13 @@ def float_config(config: RunConfig) -> RunConfig:
         update={"warmup_epochs": config.training.epochs, "joint_epochs": 0, "finish_epochs": 0}
     )
     network = config.network.model_copy(
-        update={"encodings": ("sign_magnitude",), "min_correlation": 0.0, "max_correlation": 0.0, "lengths": (1,)}
+        update={
+            "encodings": ("sign_magnitude",),
+            "layout": "independent",
+            "min_correlation": 0.0,
+            "max_correlation": 0.0,
+            "lengths": (1,),
+        }
     )
     return config.model_copy(update={"training": training, "network": network})
 
