@@ -359,3 +359,10 @@ def test_metrics_are_json_lines(whole: Path) -> None:
 def test_a_network_that_was_not_trained_here(tmp_path: Path) -> None:
     """An evaluation needs no run: any network and any data that fit."""
     assert evaluate_network(SCNetwork((4, 3, 4), seed=1), blobs()).samples == 40
+
+
+def test_the_float_baseline_has_no_streams_and_multiplies() -> None:
+    network = config().network.model_copy(update={"layout": "aligned"})
+    float_run = float_config(config().model_copy(update={"network": network}))
+    assert (float_run.network.layout, float_run.network.encodings) == ("independent", ("sign_magnitude",))
+    assert float_run.training.warmup_epochs == float_run.training.epochs == config().training.epochs
