@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitprop._checks import check_integer
+from bitprop.artifacts import sha256_bytes
 from bitprop.errors import DataError
 from bitprop.seeds import derive_seed
 
@@ -62,6 +63,11 @@ class Dataset:
     def features(self) -> int:
         """Features per sample."""
         return int(self.train_x.shape[1])
+
+    def digest(self) -> str:
+        """SHA-256 over every sample, label and split: what a run was trained and evaluated on."""
+        parts = (self.train_x, self.train_y, self.test_x, self.test_y)
+        return sha256_bytes(b"".join(f"{p.dtype} {p.shape} ".encode() + p.tobytes() for p in parts))
 
     @property
     def signed(self) -> bool:
@@ -262,11 +268,11 @@ def _from_csv(path: Path) -> _Table:
             for number, row in enumerate(csv.reader(stream), start=1):
                 if not row:
                     continue
+                if number == 1 and not any(_is_number(cell) for cell in row):
+                    continue  # a heading
                 try:
                     values = [float(cell) for cell in row]
                 except ValueError as error:
-                    if number == 1:
-                        continue  # a heading
                     raise DataError(f"expected numbers in {path} line {number}: {error}") from None
                 if rows and len(values) != len(rows[0]):
                     raise DataError(f"expected {len(rows[0])} columns in {path} line {number}, got {len(values)}")
@@ -277,6 +283,14 @@ def _from_csv(path: Path) -> _Table:
         raise DataError(f"expected samples with at least one feature and a label in {path}, found none")
     table = np.array(rows, dtype=np.float64)
     return _table(table[:, :-1], table[:, -1], path)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _table(x: npt.NDArray[np.generic], y: npt.NDArray[np.generic], path: Path) -> _Table:

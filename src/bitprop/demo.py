@@ -322,8 +322,8 @@ def _page(
         bit_true_accuracy=summary["accuracy"]["bit_true"],
         layers=layers_from_document(document),
         float_accuracy=summary["accuracy"]["float"],
-        float_label="the same network trained in float with the same epochs",
-        facts=(("epochs", str(len(metrics))), ("training samples", f"{len(data.train_y):,}")),
+        float_label="same network trained in float with the same epochs",
+        facts=(("epochs", str(len(metrics))), ("training samples", f"{_trained_on(config, data):,}")),
         lengths=points,
         history=history_from_metrics(
             metrics,
@@ -341,6 +341,11 @@ def _page(
         if data.image_shape is None
         else mistakes_from_labels(data.test_x, data.test_y, decisions, data.image_shape),
     )
+
+
+def _trained_on(config: RunConfig, data: Dataset) -> int:
+    """Training samples without those kept aside for validation."""
+    return len(data.train_y) - round(len(data.train_y) * config.data.validation_share)
 
 
 def _neurons(document: Document, input_raw: np.ndarray[Any, Any], decision: int) -> tuple[NeuronStreams, ...]:

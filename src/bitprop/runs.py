@@ -97,12 +97,14 @@ class Run:
         config: what was asked.
         network: the trained network, committed, in bit-true mode.
         feature_scale: what the raw features were multiplied by.
+        data_sha256: digest of its data set.
     """
 
     folder: Path
     config: RunConfig
     network: SCNetwork
     feature_scale: float
+    data_sha256: str
 
 
 def use_threads(threads: int) -> None:
@@ -180,7 +182,7 @@ def train_run(
         config.save(root / CONFIG)
     resume = resume and (root / CHECKPOINT).is_file()
     result = train(config, data, folder=root, resume=resume, on_epoch=on_epoch, on_batch=on_batch)
-    run = Run(root, config, result.network, data.scale)
+    run = Run(root, config, result.network, data.scale, data.digest())
     if first:
         config.save(root / CONFIG)
         # killed between the last checkpoint and its line here, a run has no further epoch to write it in
@@ -241,6 +243,7 @@ def _summary(run: Run, data: Dataset, result: TrainResult) -> dict[str, Any]:
         "joint_train_accuracy": result.joint_accuracy,
         "committed_train_accuracy": result.committed_accuracy,
         "feature_scale": run.feature_scale,
+        "data_sha256": run.data_sha256,
         "evaluation": evaluate_network(run.network, data).to_dict(),
         "sha256": {name: sha256_file(run.folder / name) for name in (CONFIG, MODEL)},
     }
@@ -267,7 +270,7 @@ def load_run(folder: str | os.PathLike[str]) -> Run:
         if sha256_file(root / name) != hashes.get(name):
             raise ArtifactError(f"expected {root / name} as its run wrote it, it was changed since; train again")
     scale = check_real("feature_scale", summary.get("feature_scale"), 0.0, 1e300)
-    return Run(root, load_config(root / CONFIG), load_network(root / MODEL), scale)
+    return Run(root, load_config(root / CONFIG), load_network(root / MODEL), scale, str(summary.get("data_sha256")))
 
 
 def held_out_data(run: Run, source: str | None = None) -> Dataset:
@@ -282,7 +285,13 @@ def held_out_data(run: Run, source: str | None = None) -> Dataset:
         DataError: missing, malformed, or labels the network does not have.
     """
     if source is None:
-        return dataset_of(run.config)
+        data = dataset_of(run.config)
+        if data.digest() != run.data_sha256:
+            raise DataError(
+                f"expected {data.name} as the run was trained on it, it was changed since, so its held-out samples are "
+                "others; put it back, or evaluate on a file of its own with --data"
+            )
+        return data
     if is_table(source):
         network = run.network
         return load_held_out(source, scale=run.feature_scale, signed=network.signed_input, classes=network.features[-1])
@@ -403,10 +412,10 @@ def export_run(folder: str | os.PathLike[str], output: str | os.PathLike[str], *
     Raises:
         ArtifactError: no finished run, or an output folder that holds something else.
         NotExportableError: the network draws ideal random bits.
-        DataError: the run's data are gone.
+        DataError: the run's data are gone, or were changed since.
     """
     run = load_run(folder)
-    return export_to(run, dataset_of(run.config), output, samples=samples)
+    return export_to(run, held_out_data(run), output, samples=samples)
 
 
 def export_to(run: Run, data: Dataset, output: str | os.PathLike[str], *, samples: int) -> Manifest:

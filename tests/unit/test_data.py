@@ -99,6 +99,7 @@ def test_csv_with_heading_and_blank_lines(tmp_path: Path) -> None:
     [
         ("a.csv", "1,2,0\n1,2\n", "columns"),
         ("b.csv", "1,2,0\n1,x,0\n", "line 2"),
+        ("k.csv", "1,x,0\n1,2,0\n", "line 1"),
         ("c.csv", "", "none"),
         ("d.csv", "1,nan,0\n2,3,1\n", "finite"),
         ("e.csv", "1,2,0.5\n2,3,1\n", "labels"),

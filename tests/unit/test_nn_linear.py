@@ -252,3 +252,32 @@ def test_bad_inputs_and_modes() -> None:
         SCNetwork((4, 3, 2), lengths=((1, 2),))
     with pytest.raises(ConfigError, match="at least one layer"):
         SCNetwork((4,))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), "1"])
+def test_bad_temperatures(temperature: object) -> None:
+    with pytest.raises(RangeError, match="temperature"):
+        SCNetwork((4, 3, 2)).set_temperature(temperature)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("signed", "values"), [(False, [-1, 0]), (False, [0, 257]), (True, [-257, 0])])
+def test_value_integers_outside_the_input_range_are_refused(signed: bool, values: list[int]) -> None:
+    network = SCNetwork((2, 3, 2), signed_input=signed)
+    with pytest.raises(RangeError, match="input_integers"):
+        network.forward_raw(torch.tensor([values]))
+
+
+@pytest.mark.parametrize("mode", ["relaxed", "bit_true"])
+def test_an_empty_batch_gives_an_empty_answer(mode: str) -> None:
+    network = SCNetwork((4, 3, 2), encodings=("bipolar",))
+    network.set_mode(mode)  # type: ignore[arg-type]
+    assert network(torch.zeros(0, 4)).shape == (0, 2)
+    assert network.predict(torch.zeros(0, 4)).shape == (0,)
+
+
+def test_inputs_that_are_not_finite_are_refused() -> None:
+    network = SCNetwork((2, 3, 2))
+    for value in (float("nan"), float("inf")):
+        for call in (network, network.predict, network.input_integers):
+            with pytest.raises(RangeError, match="finite"):
+                call(torch.tensor([[0.5, value]]))

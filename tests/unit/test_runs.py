@@ -26,6 +26,7 @@ from bitprop.runs import (
     export_run,
     float_baseline,
     float_config,
+    held_out_data,
     integers_of,
     load_run,
     override,
@@ -366,3 +367,19 @@ def test_the_float_baseline_has_no_streams_and_multiplies() -> None:
     float_run = float_config(config().model_copy(update={"network": network}))
     assert (float_run.network.layout, float_run.network.encodings) == ("independent", ("sign_magnitude",))
     assert float_run.training.warmup_epochs == float_run.training.epochs == config().training.epochs
+
+
+def test_a_data_file_that_changed_is_refused(tmp_path: Path) -> None:
+    rows = [f"{i % 7},{(i * 3) % 5},{i % 2}" for i in range(40)]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(rows), encoding="utf-8")
+    settings = override(config(), data=str(table))
+    train_run(settings, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert held_out_data(run).digest() == run.data_sha256
+    table.write_text("\n".join([*rows[::-1], "100,0,0"]), encoding="utf-8")
+    with pytest.raises(DataError, match="changed since"):
+        held_out_data(run)
+    with pytest.raises(DataError, match="changed since"):
+        export_run(tmp_path / "run", tmp_path / "handoff")
+    assert held_out_data(run, str(table)).test_x.shape == (41, 2)  # a file of its own, whole, is fine

@@ -254,6 +254,8 @@ def test_configuration_round_trip(tmp_path: Path) -> None:
         ("name = ", "TOML"),
         ('name = "Has Space"', "name"),
         ('name = "module"', "name"),
+        ('name = "bitprop_mine"', "prefix"),
+        (f"[network]\nhidden = {[2] * 64}\nlengths = [4]", "hidden"),
         ("surprise = 1", "surprise"),
         ("[network]\nlengths = []", "lengths"),
         ("[network]\nlengths = [8, 4]", "increasing"),

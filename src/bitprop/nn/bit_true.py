@@ -86,6 +86,8 @@ def stream_sum(
     """
     (k_x, n_x), (k_w, n_w) = x, w
     cycles = max(1, _BLOCK_BYTES // (k_x.shape[1] * max(k_x.shape[0], k_w.shape[0])))
+    if not len(k_x):
+        return torch.zeros(0, len(k_w), dtype=torch.int64)
     total = torch.zeros(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
     for r, q in zip(torch.split(activation, cycles), torch.split(weight, cycles), strict=True):
         total += _integer_product(stream_bits(r, k_x, n_x, encoding), stream_bits(q, k_w, n_w, encoding).t())
@@ -102,7 +104,8 @@ def stream_bits(numbers: Tensor, threshold: Tensor, negative: Tensor, encoding: 
         encoding: encoding name.
     """
     # thresholds of 2**15 and more need the wider type; comparing narrow ones is four times as fast
-    narrow = torch.int16 if int(threshold.amax()) < 1 << 15 and int(numbers.amax()) < 1 << 15 else torch.int32
+    small = all(tensor.numel() == 0 or int(tensor.amax()) < 1 << 15 for tensor in (threshold, numbers))
+    narrow = torch.int16 if small else torch.int32
     shared = numbers[None, :, None] if numbers.dim() == 1 else numbers[None]
     bits = (shared.to(narrow) < threshold.to(narrow)[:, None, :]).view(torch.int8)
     if encoding == "bipolar":

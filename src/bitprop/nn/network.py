@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from bitprop._checks import check_choice, check_integer
+from bitprop._checks import check_choice, check_integer, check_real
 from bitprop.errors import ConfigError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS
 from bitprop.nn.design import DesignChoice
@@ -155,10 +155,18 @@ class SCNetwork(nn.Module):
 
         Raises:
             ShapeError: not int64 ``[B, F]``.
+            RangeError: a value outside the input range.
         """
         if x_raw.dim() != 2 or x_raw.shape[1] != self.features[0] or x_raw.dtype != torch.int64:
             raise ShapeError(
                 f"expected int64 value integers [B, {self.features[0]}], got {x_raw.dtype} {list(x_raw.shape)}"
+            )
+        one = 1 << self.precision_bits
+        low = -one if self.signed_input else 0
+        if x_raw.numel() and not low <= int(x_raw.min()) <= int(x_raw.max()) <= one:
+            raise RangeError(
+                f"expected value integers in {low} .. {one}, got {int(x_raw.min())} .. {int(x_raw.max())}; use "
+                "input_integers"
             )
         outputs = []
         for layer in self.sc_layers():
@@ -177,7 +185,12 @@ class SCNetwork(nn.Module):
             layer.mode = mode
 
     def set_temperature(self, temperature: float) -> None:
-        """Set the temperature of every layer's choices; lower is closer to a choice."""
+        """Set the temperature of every layer's choices; lower is closer to a choice.
+
+        Raises:
+            RangeError: not a number in 1e-6 .. 1e6.
+        """
+        check_real("temperature", temperature, 1e-6, 1e6)
         for layer in self.sc_layers():
             layer.design.temperature = temperature
 

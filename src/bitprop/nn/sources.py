@@ -31,8 +31,9 @@ def layer_sources(
 
     ``seed`` 0 takes the plain layout: Sobol dimensions 1, 0, 2, each shifted by half of the grid step that ``length``
     points leave (so that the levels sit in the middle of their intervals and a small value is not rounded up to one);
-    a counter whose stride spreads ``length`` points over the range; Halton base 2 and 3; LFSRs that start a third of
-    the period apart.  Any other seed scrambles or shifts the same layout.
+    a counter whose stride spreads ``length`` points over the range; Halton base 2 and 3; two LFSR states a third of the
+    range apart.  The third source must know nothing of the other two: where a kind has no third sequence of its own it
+    is of another kind (:func:`_stranger`).  Any other seed scrambles or shifts the same layout.
 
     ``layout`` says how the activations' numbers relate to the weights':
 
@@ -59,10 +60,12 @@ def layer_sources(
     def source(role: int) -> AbstractSource:
         if generator == "sobol":
             return make_source("sobol", width=n, seed=(half_step ^ seed) % one, dimension=(1, 0, 2)[role])
-        if generator == "halton":
-            return make_source("halton", width=n, seed=(seed + length * (role == 2)) % one, base=(2, 3, 2)[role])
         if generator == "counter":
             return _counter(role, length, n, seed)
+        if role == 2:
+            return _stranger(generator, n, seed)
+        if generator == "halton":
+            return make_source("halton", width=n, seed=seed % one, base=(2, 3)[role])
         if generator == "lfsr":
             return make_source("lfsr", width=n, seed=1 + (seed + role * (one // 3)) % (one - 1))
         return make_source(generator, width=n, seed=(seed + role) % one)
@@ -89,6 +92,21 @@ def _counter(role: int, length: int, n: int, seed: int) -> AbstractSource:
 
 def _nearest_odd(value: float) -> int:
     return max(1, 2 * round((value - 1) / 2) + 1)
+
+
+def _stranger(generator: str, n: int, seed: int) -> AbstractSource:
+    """A third source for Halton, LFSR or ideal bits, independent of the other two.
+
+    LFSRs of one polynomial are shifts of each other and Halton has bases 2 and 3 only, so a third of the same kind
+    would repeat one of the two.  An LFSR (period ``2**n - 1``) beside Halton base 2 (period ``2**n``), and Sobol
+    (period ``2**n``) beside LFSRs, meet every pair of numbers equally often over the product of their periods.
+    """
+    one = 1 << n
+    if generator == "halton":
+        return make_source("lfsr", width=n, seed=1 + seed % (one - 1))
+    if generator == "lfsr":
+        return make_source("sobol", width=n, seed=seed % one, dimension=2)
+    return make_source(generator, width=n, seed=(seed + 2) % one)
 
 
 def _aligned(generator: str, length: int, n: int, seed: int) -> LayerSources:
@@ -126,8 +144,8 @@ def _power_of_two_at_least(value: int) -> int:
 def config_sources(config: DifferentiableSCConfig, length: int | None = None) -> LayerSources:
     """The sources that a configuration's own seeds, polynomial and precision name.
 
-    Sobol takes dimensions 0, 1 and 2; Halton bases 2, 3 and 2 again, half a period on; the third source's seed is
-    derived from the two given ones and differs from both where one sequence per seed exists.
+    Sobol takes dimensions 0, 1 and 2, Halton bases 2 and 3, a counter its three strides.  The third source's seed is
+    derived from the two given ones; beside Halton and LFSRs it is of another kind (:func:`_stranger`).
 
     Args:
         config: the configuration.
@@ -139,17 +157,16 @@ def config_sources(config: DifferentiableSCConfig, length: int | None = None) ->
     if kind == "sobol":
         seeds = (first, second, first ^ second)
         return LayerSources(*(make_source(kind, width=n, seed=seed, dimension=role) for role, seed in enumerate(seeds)))
-    if kind == "halton":
-        seeds = (first, second, (first + one // 2) % one)
-        bases = (2, 3, 2)
-        return LayerSources(
-            *(make_source(kind, width=n, seed=seed, base=base) for seed, base in zip(seeds, bases, strict=True))
-        )
     if kind == "counter":
         cycles = config.bitstream_length if length is None else length
         third = (first + second) % one
         return LayerSources(*(_counter(role, cycles, n, seed) for role, seed in enumerate((first, second, third))))
-    low = 1 if kind == "lfsr" else 0
-    third = next(seed for seed in range(low, low + 3) if seed not in (first, second))
-    extra = {"polynomial": config.polynomial_raw} if kind == "lfsr" else {}
-    return LayerSources(*(make_source(kind, width=n, seed=seed, **extra) for seed in (first, second, third)))
+    if kind == "halton":
+        own = [make_source(kind, width=n, seed=seed, base=base) for seed, base in ((first, 2), (second, 3))]
+        return LayerSources(own[0], own[1], _stranger(kind, n, first + second))
+    if kind == "lfsr":
+        polynomial = config.polynomial_raw
+        own = [make_source(kind, width=n, seed=seed, polynomial=polynomial) for seed in (first, second)]
+        return LayerSources(own[0], own[1], _stranger(kind, n, first ^ second))
+    third = next(seed for seed in range(3) if seed not in (first, second))
+    return LayerSources(*(make_source(kind, width=n, seed=seed) for seed in (first, second, third)))

@@ -67,7 +67,23 @@ def length_sentence(points: tuple[LengthPoint, ...], float_accuracy: float | Non
             f"; {decimal(near.mean_length)} cycles are enough to stay within one point of it "
             f"({percent(near.accuracy)}, {clip(near.series, 60)})"
         )
-    return f"{told}."
+    return f"{told}.{_exported_sentence(points)}"
+
+
+def _exported_sentence(points: tuple[LengthPoint, ...]) -> str:
+    """How the page's own network compares with the best other one that is no longer; empty if there is none."""
+    own = next((point for point in points if point.exported), None)
+    if own is None:
+        return ""
+    rivals = [point for point in points if not point.exported and point.mean_length <= own.mean_length]
+    if not rivals:
+        return f" This network has {percent(own.accuracy)} at {decimal(own.mean_length)} cycles."
+    rival = max(rivals, key=lambda p: (p.accuracy, -p.mean_length))
+    return (
+        f" This network has {percent(own.accuracy)} at {decimal(own.mean_length)} cycles, "
+        f"{against(own.accuracy, rival.accuracy)} the best other one that is no longer ({percent(rival.accuracy)} at "
+        f"{decimal(rival.mean_length)}, {clip(rival.series, 60)})."
+    )
 
 
 def design_sentence(data: ReportData) -> str:

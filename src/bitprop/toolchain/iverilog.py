@@ -13,11 +13,14 @@ __all__ = ["IVERILOG", "VVP", "IcarusSimulator"]
 IVERILOG = Tool("iverilog", "BITPROP_IVERILOG", "iverilog")
 VVP = Tool("vvp", "BITPROP_VVP", "iverilog")
 
+# A program that does not say its version by then hangs; even a cold disk answers in one.
+_VERSION_SECONDS = 15
+
 
 @functools.lru_cache(maxsize=8)
 def _version_of(path: Path) -> str:
     with scratch_folder() as folder:
-        return run_tool([path, "-V"], cwd=folder, timeout=60).splitlines()[0].strip()
+        return run_tool([path, "-V"], cwd=folder, timeout=_VERSION_SECONDS).splitlines()[0].strip()
 
 
 class IcarusSimulator(AbstractSimulator):

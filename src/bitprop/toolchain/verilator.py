@@ -14,11 +14,14 @@ VERILATOR = Tool("verilator", "BITPROP_VERILATOR", "verilator")
 
 _BUILD_JOBS = 2
 
+# A program that does not say its version by then hangs; even a cold disk answers in one.
+_VERSION_SECONDS = 15
+
 
 @functools.lru_cache(maxsize=8)
 def _version_of(path: Path) -> str:
     with scratch_folder() as folder:
-        return run_tool([path, "--version"], cwd=folder, timeout=60).strip()
+        return run_tool([path, "--version"], cwd=folder, timeout=_VERSION_SECONDS).strip()
 
 
 class VerilatorSimulator(AbstractSimulator):

@@ -63,7 +63,7 @@ class NetworkConfig(_Section):
         slope: ``local`` or ``relaxed``: the stand-in for the slope of a bit-true stream.
     """
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=65536)], ...] = (32,)
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(max_length=63)] = (32,)
     activation: str = Field(default="clamp01", pattern="^(clamp01|hardtanh)$")
     lengths: tuple[_Length, ...] | tuple[tuple[_Length, ...], ...] = (4, 8, 16, 32, 64)
     encodings: tuple[str, ...] = ("sign_magnitude", "bipolar")
@@ -193,6 +193,10 @@ class RunConfig(_Section):
     @field_validator("name")
     @classmethod
     def _safe_name(cls, value: str) -> str:
+        if value.startswith("bitprop"):
+            raise ValueError(
+                "expected a name that does not start with bitprop, the prefix of the library's own modules"
+            )
         return check_identifier("name", value)
 
     def to_toml(self) -> str:
