@@ -245,7 +245,7 @@ def table(results: dict[str, Any]) -> str:
         entries = runs[str(target)]
         values = [entry["accuracy"] for entry in entries]
         gap = 100 * (statistics.fmean(values) - baseline)
-        bar = f"{-BARS[target]:+.2f}: {'reached' if gap >= -BARS[target] else 'not reached'}"
+        bar = f"{0.0 - BARS[target]:+.2f}: {'reached' if gap >= -BARS[target] else 'not reached'}"
         mean = f"{entries[0]['mean_length']:.2f} ({first}, {last})"
         rows.append(row("**bit-true**", mean, values, seconds(str(target)), bar))
     for name, case in (("pathwise", "float"), ("converted", "relu")):

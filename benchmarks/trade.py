@@ -25,7 +25,7 @@ from bitprop.presets import preset_path
 from bitprop.training.config import RunConfig, load_config
 from bitprop.training.loop import train
 
-PRICES = (1.0, 0.3, 0.1, 0.04, 0.015, 0.005)
+PRICES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.04, 0.015, 0.005)
 UNIFORM = (1, 2, 3, 4, 6, 8, 10, 16)
 
 
