@@ -26,7 +26,7 @@ from bitprop.training.config import RunConfig, load_config
 from bitprop.training.loop import train
 
 PRICES = (10.0, 3.0, 1.0, 0.3, 0.1, 0.04, 0.015, 0.005)
-UNIFORM = (1, 2, 3, 4, 6, 8, 10, 16)
+UNIFORM = (1, 2, 3, 4, 5, 6, 8, 10, 16)
 
 
 def _config(seed: int) -> RunConfig:
