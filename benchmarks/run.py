@@ -69,7 +69,7 @@ Mean length is weighted by products.
 ![Accuracy against mean stream length](benchmarks/results/trade.svg)
 
 """
-BEGIN, END = "<!-- begin benchmarks -->", "<!-- end benchmarks -->"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def stored() -> dict[str, dict[str, Any]]:
@@ -121,7 +121,7 @@ def main() -> None:
             print(f"== {name}", file=sys.stderr, flush=True)
             subprocess.run([sys.executable, str(HERE / f"{name}.py")], check=True, timeout=4 * 3600)
     results = stored()
-    write_text(HERE / "README.md", page(results))
+    write_text(HERE / "README.md", page(results).rstrip() + "\n")
     project = HERE.parent / "README.md"
     write_text(project, readme(project.read_text(encoding="utf-8"), results))
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,7 +50,11 @@ def run_command(folder: Path) -> subprocess.CompletedProcess[str]:
         (folder / name).symlink_to(ROOT / name)
     # a virtual environment's python finds its packages beside the name it is called by
     packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
-    script = COMMAND.replace("PYTHONPATH=src ", f"PYTHONPATH=src{os.pathsep}{packages} ") if packages else COMMAND
+    script = (
+        COMMAND.replace("PYTHONPATH=src ", f"PYTHONPATH={shlex.quote(f'src{os.pathsep}{packages}')} ")
+        if packages
+        else COMMAND
+    )
     environment = {**os.environ, "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(  # noqa: S602 - the documented text itself
         script,
