@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bitprop.errors import RangeError
 
-__all__ = ["check_choice", "check_identifier", "check_integer", "check_real"]
+__all__ = ["check_choice", "check_identifier", "check_integer", "check_real", "shortened"]
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # IEEE 1800-2017 reserved words that a lower-case identifier could collide with.
@@ -33,6 +33,12 @@ _RESERVED = frozenset(
     until_with untyped use uwire var vectored virtual void wait wait_order wand weak weak0 weak1 while wildcard
     wire with within wor xnor xor""".split()
 )
+
+
+def shortened(value: object) -> str:
+    """``repr`` of a value, at most 60 characters of it, for a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def check_integer(name: str, value: object, low: int, high: int) -> int:

@@ -151,7 +151,10 @@ def simulate(
     timeout: Annotated[float, typer.Option("--timeout", min=1, max=1e6, help="Seconds for one build or run.")] = 900.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a handoff's Verilog and compare every output integer with the reference interpreter."""
+    """Simulate a handoff's Verilog and compare every output integer with the reference interpreter.
+
+    The folder's own files are compiled and run: simulate folders you trust.
+    """
     from bitprop.handoff.simulate import simulate_folder
 
     with notes.status("simulating"):

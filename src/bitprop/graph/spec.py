@@ -34,7 +34,7 @@ from pydantic import (
 )
 from pydantic.json_schema import GenerateJsonSchema
 
-from bitprop._checks import check_identifier
+from bitprop._checks import check_identifier, shortened
 from bitprop.artifacts import canonical_json, evidence, read_json, write_text
 from bitprop.errors import ArtifactError, BitpropError, DocumentError, NotExportableError, RangeError, RegistryError
 from bitprop.formats import MAX_PRECISION_BITS, MIN_PRECISION_BITS, IntArray
@@ -336,14 +336,9 @@ def _as_document_error(error: ValidationError) -> BitpropError:
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, DocumentError | NotExportableError):
         return cause
-    got = "" if first["type"] in ("missing", "json_invalid") else f", got {_short(first['input'])}"
+    got = "" if first["type"] in ("missing", "json_invalid") else f", got {shortened(first['input'])}"
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     return DocumentError(f"{_path(first['loc'])}: {first['msg'][0].lower()}{first['msg'][1:]}{got}; correct it{more}")
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _check_document(document: Document) -> None:

@@ -20,7 +20,7 @@ _VERSION_SECONDS = 15
 @functools.lru_cache(maxsize=8)
 def _version_of(path: Path) -> str:
     with scratch_folder() as folder:
-        return run_tool([path, "-V"], cwd=folder, timeout=_VERSION_SECONDS).splitlines()[0].strip()
+        return run_tool([path, "-V"], cwd=folder, timeout=_VERSION_SECONDS).splitlines()[0].removesuffix("()").strip()
 
 
 class IcarusSimulator(AbstractSimulator):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from bitprop._checks import check_identifier
+from bitprop._checks import check_identifier, shortened
 from bitprop.artifacts import write_text
 from bitprop.errors import ConfigError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
@@ -217,10 +217,10 @@ def parse_config(fields: dict[str, Any], where: str = "configuration") -> RunCon
     try:
         return RunConfig.model_validate(fields)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in detail['loc']) or where}: {detail['msg']}, got {_short(detail['input'])}"
-            for detail in error.errors(include_url=False)
-        ]
+        problems = []
+        for detail in error.errors(include_url=False):
+            place = ".".join(str(part) for part in detail["loc"]) or where
+            problems.append(f"{place}: {detail['msg']}, got {shortened(detail['input'])}")
         raise ConfigError(f"{where}: " + "; ".join(problems)) from error
 
 
@@ -243,8 +243,3 @@ def load_config(path: str | os.PathLike[str]) -> RunConfig:
         data = config.data.model_copy(update={"source": str((target.parent / source).resolve())})
         config = config.model_copy(update={"data": data})
     return config
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
