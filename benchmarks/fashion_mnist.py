@@ -34,7 +34,7 @@ from bitprop.artifacts import evidence, write_json
 from bitprop.data import Dataset, load_dataset
 from bitprop.nn import SCNetwork
 from bitprop.presets import preset_path
-from bitprop.runs import float_config
+from bitprop.runs import float_config, with_lengths
 from bitprop.training.config import RunConfig, load_config
 from bitprop.training.loop import evaluate, train
 
@@ -82,22 +82,6 @@ def share_right(network: SCNetwork, data: Dataset) -> float:
     """Held-out accuracy of the integers."""
     decisions = network.predict(torch.from_numpy(data.test_x))
     return int((decisions == torch.from_numpy(data.test_y)).sum()) / len(data.test_y)
-
-
-def with_lengths(network: SCNetwork, lengths: tuple[int, ...]) -> SCNetwork:
-    """The same weights with these stream lengths."""
-    arguments = network.arguments()
-    arguments.update(lengths=[[length] for length in lengths], encodings=["sign_magnitude"], layout="independent")
-    copy = SCNetwork(**arguments)
-    copy.load_state_dict(
-        {
-            name: value
-            for name, value in network.state_dict().items()
-            if "logit" not in name and "committed" not in name
-        },
-        strict=False,
-    )
-    return copy
 
 
 def run_bit_true(target: int, seed: int, epochs: int) -> dict[str, Any]:

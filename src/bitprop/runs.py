@@ -51,6 +51,7 @@ __all__ = [
     "train_run",
     "uniform_copy",
     "use_threads",
+    "with_lengths",
 ]
 
 CONFIG = "config.toml"
@@ -373,17 +374,20 @@ def relaxed_accuracy(network: SCNetwork, data: Dataset) -> float:
     return accuracy
 
 
-def uniform_copy(network: SCNetwork, length: int, encodings: Sequence[str] | None = None) -> SCNetwork:
-    """The same weights in a network whose layers all have streams of one length, uncorrelated: a conversion.
+def with_lengths(network: SCNetwork, lengths: Sequence[int], encodings: Sequence[str] | None = None) -> SCNetwork:
+    """The same weights in a network of these stream lengths, uncorrelated: a conversion.
 
     Args:
         network: the trained network.
-        length: cycles of every layer.
+        lengths: cycles of each layer.
         encodings: one candidate encoding list for all layers; ``("sign_magnitude",)`` if ``None``.
+
+    Raises:
+        ConfigError: lengths for another number of layers.
     """
     arguments = network.arguments()
     arguments.update(
-        lengths=[[length]] * len(network.sc_layers()),
+        lengths=[[length] for length in lengths],
         encodings=list(encodings or ("sign_magnitude",)),
         correlation_range=[[0.0, 0.0]] * len(network.sc_layers()),
     )
@@ -394,6 +398,11 @@ def uniform_copy(network: SCNetwork, length: int, encodings: Sequence[str] | Non
             target.bias.copy_(source.bias)
             target.log_gain.copy_(source.log_gain)
     return copy
+
+
+def uniform_copy(network: SCNetwork, length: int, encodings: Sequence[str] | None = None) -> SCNetwork:
+    """:func:`with_lengths` of one length in every layer."""
+    return with_lengths(network, [length] * len(network.sc_layers()), encodings)
 
 
 def integers_of(network: SCNetwork, x: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:

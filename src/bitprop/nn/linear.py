@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ __all__ = ["ACTIVATIONS", "MODES", "LayerIntegers", "Mode", "SCLinear"]
 
 Mode = Literal["relaxed", "sampled", "bit_true"]
 MODES: tuple[Mode, ...] = ("relaxed", "sampled", "bit_true")
+Candidate = TypeVar("Candidate", int, str)
+
 ACTIVATIONS = ("clamp01", "hardtanh", "logits")
 
 # A design less likely than this adds nothing that float32 logits could learn from, but costs a forward pass.
@@ -219,10 +221,10 @@ class SCLinear(nn.Module):
         return self._activate(self.gain * mean + self.bias)
 
     @staticmethod
-    def _likely(names: Sequence[str], probabilities: Tensor) -> Iterator[tuple[str, Tensor]]:
-        for name, probability in zip(names, probabilities.unbind(), strict=True):
+    def _likely(candidates: Sequence[Candidate], probabilities: Tensor) -> Iterator[tuple[Candidate, Tensor]]:
+        for candidate, probability in zip(candidates, probabilities.unbind(), strict=True):
             if float(probability.detach()) > _NEGLIGIBLE:
-                yield name, probability
+                yield candidate, probability
 
     # -- the integer half ------------------------------------------------------------------------------------
 
@@ -348,12 +350,7 @@ class SCLinear(nn.Module):
         design = self.design
         n, gain = self.precision_bits, self.gain
         x_raw, w_raw = self.value_integers(x), self.weight_integers()
-        length_probabilities = design.length_probabilities()
-        likely = [
-            (length, probability)
-            for length, probability in zip(design.lengths, length_probabilities.unbind(), strict=True)
-            if float(probability.detach()) > _NEGLIGIBLE
-        ]
+        likely = list(self._likely(design.lengths, design.length_probabilities()))
         output = torch.zeros(x.shape[0], self.out_features)
         for encoding, p_encoding in self._likely(design.encodings, design.encoding_probabilities()):
             k_x, k_w = encode(x_raw, encoding, n), encode(w_raw, encoding, n)
