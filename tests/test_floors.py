@@ -42,6 +42,7 @@ FLOORS = (
     Place(0, 1, BOTH, ("bitprop._registry", "bitprop._checks", "bitprop.presets.*")),
     Place(0, 2, BOTH, ("bitprop.formats", "bitprop.seeds", "bitprop.artifacts")),
     Place(0, 3, BOTH, ("bitprop.data",)),
+    Place(0, 4, BOTH, ("bitprop.synthetic",)),
     Place(1, 0, BOTH, ("bitprop.ops.*",)),
     Place(1, 1, BOTH, ("bitprop.streams",)),
     Place(2, 0, INTEGER, ("bitprop.graph.*",)),

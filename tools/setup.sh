@@ -166,7 +166,7 @@ install_missing() {
 fingerprint() {
     local file
     {
-        for file in pyproject.toml constraints.txt tools/setup.sh CMakeLists.txt; do
+        for file in pyproject.toml constraints.txt peers.txt tools/setup.sh CMakeLists.txt; do
             if [ -f "$file" ]; then cat "$file"; fi
         done
         "$venv_python" -c 'import platform, sys; print(platform.python_implementation(), sys.version)'
@@ -231,7 +231,8 @@ fi
 say "installing the Python packages (the first time takes some minutes)"
 pip=("$venv_python" -m pip --disable-pip-version-check --no-input)
 if ! "${pip[@]}" install --quiet --constraint constraints.txt scikit-build-core ||
-    ! "${pip[@]}" install --quiet --constraint constraints.txt --no-build-isolation --editable '.[test,docs,dev]'; then
+    ! "${pip[@]}" install --quiet --constraint constraints.txt --no-build-isolation --editable '.[test,peers,docs,dev]' ||
+    ! "${pip[@]}" install --quiet --no-deps --requirement peers.txt; then
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
 fingerprint >"$stamp.new"

@@ -19,14 +19,15 @@ from bitprop.cli._console import (
     print_json,
 )
 from bitprop.cli._show import WorkProgress, show_demo, show_environment, show_evaluation, show_parity
+from bitprop.cli.verify import verify
 from bitprop.presets import PRESETS
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="bitprop",
-    help="Train networks that compute in bits, jointly with their design, and hand them over as Verilog that equals "
-    "them bit for bit.",
+    help="Train networks that compute in bits, jointly with their design, prove what their gradients are, and hand "
+    "them over as Verilog that equals them bit for bit.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -188,6 +189,9 @@ def audit(
         console.print(result.to_text(), soft_wrap=True)
     if not result.passed:
         raise typer.Exit(EXIT_FAILED)
+
+
+app.command()(verify)
 
 
 @app.command()

@@ -24,7 +24,7 @@ from bitprop.report.data import ReportData
 from bitprop.report.neuron import NeuronStreams
 from bitprop.report.picture import png_address
 
-__all__ = ["EVIDENCE_LINE", "render", "write_report"]
+__all__ = ["EVIDENCE_LINE", "page_environment", "page_style", "render", "write_report"]
 
 EVIDENCE_LINE = "Local simulation and executable HDL parity; no hardware measurement is claimed."
 """Stands on every page, at the top and at the bottom."""
@@ -42,7 +42,7 @@ def render(data: ReportData) -> str:
     Args:
         data: what to show; parts that are ``None`` or empty become a note.
     """
-    return _environment().get_template("page.html.j2").render(**_context(data))
+    return page_environment().get_template("page.html.j2").render(**_context(data))
 
 
 def write_report(data: ReportData, path: str | os.PathLike[str]) -> Path:
@@ -58,8 +58,14 @@ def _template(name: str) -> str:
     return resources.files("bitprop.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
+def page_style() -> Markup:
+    """The style sheet that pages carry inside."""
+    return Markup(_template("style.css"))  # noqa: S704 (ours)
+
+
 @cache
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates of this package, everything escaped."""
     environment = Environment(
         loader=FunctionLoader(_template),
         autoescape=True,
@@ -86,7 +92,7 @@ def _context(data: ReportData) -> dict[str, Any]:
     parity_status = data.parity.status if data.parity is not None else "skipped"
     return {
         "data": data,
-        "style": Markup(_template("style.css")),  # noqa: S704 (ours)
+        "style": page_style(),
         "evidence_line": EVIDENCE_LINE,
         "evidence_class": EVIDENCE_LOCAL_PARITY,
         "shape": "–".join(str(width) for width in data.shape),

@@ -51,6 +51,18 @@ def _stream_probability(value: Tensor, encoding: str) -> Tensor:
     return value.abs()
 
 
+def _sign(value: Tensor) -> Tensor:
+    """+1 or -1, +1 at zero: there a mean of products has a slope, which a sign of 0 would lose."""
+    return torch.where(value < 0, -torch.ones_like(value), torch.ones_like(value)).detach()
+
+
+def _signed_probability(value: Tensor, encoding: str) -> Tensor:
+    """:func:`_stream_probability` for means: no kink at zero, where the slope of abs() would be lost."""
+    if encoding == "bipolar":
+        return _stream_probability(value, encoding)
+    return saturate(value, encoding) * _sign(value)
+
+
 def _overlap(p_x: Tensor, p_w: Tensor, positive: bool) -> Tensor:
     """Probability that both streams are one at full correlation: the Frechet bounds."""
     return torch.minimum(p_x, p_w) if positive else (p_x + p_w - 1).clamp_min(0)
@@ -94,12 +106,12 @@ def product_mean(x: Tensor, w: Tensor, encoding: str, correlation: Tensor | floa
         >>> [round(product_mean(x, w, name).item(), 6) for name in ("bipolar", "sign_magnitude", "unipolar")]
         [-0.125, -0.125, 0.0]
     """
-    p_x, p_w = _stream_probability(x, encoding), _stream_probability(w, encoding)
+    p_x, p_w = _signed_probability(x, encoding), _signed_probability(w, encoding)
     p = product_probability(p_x, p_w, correlation)
     if encoding == "bipolar":
         return 1 - 2 * p_x - 2 * p_w + 4 * p
     if encoding == "sign_magnitude":
-        return torch.sign(x) * torch.sign(w) * p
+        return _sign(x) * _sign(w) * p
     return p
 
 
@@ -164,9 +176,9 @@ def overlap_dense(x: Tensor, w: Tensor, encoding: str, positive: bool) -> Tensor
     Returns:
         ``[B, O]``; memory is bounded whatever the sizes.
     """
-    p_x, p_w = _stream_probability(x, encoding), _stream_probability(w, encoding)
+    p_x, p_w = _signed_probability(x, encoding), _signed_probability(w, encoding)
     if encoding == "sign_magnitude":
-        s_x, s_w = torch.sign(x).detach(), torch.sign(w).detach()
+        s_x, s_w = _sign(x), _sign(w)
     else:
         s_x, s_w = torch.ones_like(p_x), torch.ones_like(p_w)
     return cast(Tensor, _OverlapDense.apply(p_x, p_w, s_x, s_w, positive))  # type: ignore[no-untyped-call]
@@ -198,8 +210,8 @@ def dense_mean(x: Tensor, w: Tensor, encoding: str, correlation: Tensor | float 
     if not isinstance(correlation, Tensor) and correlation == 0:
         return independent
     c = torch.as_tensor(correlation, dtype=x.dtype, device=x.device)
-    p_x, p_w = _stream_probability(x, encoding), _stream_probability(w, encoding)
-    sign_x, sign_w = (torch.sign(x), torch.sign(w)) if encoding == "sign_magnitude" else (1.0, 1.0)
+    p_x, p_w = _signed_probability(x, encoding), _signed_probability(w, encoding)
+    sign_x, sign_w = (_sign(x), _sign(w)) if encoding == "sign_magnitude" else (1.0, 1.0)
     base = (p_x * sign_x) @ (p_w * sign_w).t()
     slope = 4.0 if encoding == "bipolar" else 1.0  # d mean / d P
     # the mean is linear in P, so correlation adds slope * |c| * (overlap - independent)

@@ -1,0 +1,141 @@
+"""Somebody's model from somebody's file: ``path/to/model.py:build``."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from bitprop._checks import shortened
+from bitprop.errors import ConfigError
+from bitprop.verification.claim import Claim
+
+__all__ = ["Built", "load_build"]
+
+_TARGET = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
+_KEYS = ("model", "inputs", "targets", "loss", "claim", "reset")
+_RETURNS = (
+    "a dictionary with model, inputs, targets and loss (and, where wanted, claim and reset), or the tuple "
+    "(model, inputs, targets, loss)"
+)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a ``build`` function returned.
+
+    Attributes:
+        name: of the target.
+        model: the module.
+        inputs: its arguments.
+        targets: second argument of the loss, or ``None``.
+        loss: ``loss(outputs, targets)``.
+        claim: of the file itself, or ``None``.
+        reset: called with the model before every run, or ``None``.
+    """
+
+    name: str
+    model: nn.Module
+    inputs: Any
+    targets: Any
+    loss: Callable[..., Tensor]
+    claim: Claim | None = None
+    reset: Callable[[nn.Module], object] | None = None
+
+
+def load_build(target: str) -> Built:
+    """Import a file and call its function.
+
+    The file is a program: it is run.  Its folder is on the import path meanwhile, and the module is known under the
+    file's stem, so that ``spike = ["model:spike"]`` in a claim finds its functions.
+
+    Args:
+        target: ``path/to/model.py:build``; the function takes no argument and returns a dictionary with ``model``,
+            ``inputs``, ``targets`` and ``loss`` (and, where wanted, ``claim`` and ``reset``), or the tuple of the
+            first four.
+
+    Raises:
+        ConfigError: a malformed target, no such file or function, an exception inside it, or another result.
+    """
+    match = _TARGET.fullmatch(target)
+    if match is None:
+        raise ConfigError(f"expected FILE.py:FUNCTION, such as model.py:build; got {target!r}")
+    file, name = Path(match["file"]), match["name"]
+    if not file.is_file():
+        raise ConfigError(f"expected a Python file at {file}, found none; check the path")
+    with _importing(file) as module:
+        build = getattr(module, name, None)
+        if build is None:
+            found = ", ".join(key for key, value in vars(module).items() if callable(value) and key[:1] != "_")
+            raise ConfigError(f"expected a function {name} in {file}, found none; it has: {found or 'no function'}")
+        if not callable(build):
+            raise ConfigError(f"expected {name} in {file} to be a function, got {shortened(build)}")
+        result = _calling(build, f"{name}() of {file}")
+    return _built(target, result, f"{name}() of {file}")
+
+
+@contextmanager
+def _importing(file: Path) -> Iterator[ModuleType]:
+    folder, stem = str(file.resolve().parent), file.stem
+    if not stem.isidentifier():
+        raise ConfigError(f"expected a file name that is a Python name, got {file.name}; rename it")
+    spec = importlib.util.spec_from_file_location(stem, file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"expected a Python module in {file}; it cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    previous = sys.modules.get(stem)
+    sys.modules[stem] = module
+    sys.path.insert(0, folder)
+    done = False
+    try:
+        loader = spec.loader
+        _calling(lambda: loader.exec_module(module), str(file))
+        yield module
+        done = True
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+        if not done:
+            if previous is None:
+                sys.modules.pop(stem, None)
+            else:
+                sys.modules[stem] = previous
+
+
+def _calling(function: Callable[[], Any], what: str) -> Any:
+    try:
+        return function()
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{what} needs the package {error.name}, which is not installed; install it first") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what} raised {type(error).__name__}: {error}") from error
+
+
+def _built(target: str, result: Any, what: str) -> Built:
+    if isinstance(result, tuple) and len(result) == 4:
+        result = dict(zip(_KEYS[:4], result, strict=True))
+    if not isinstance(result, Mapping):
+        raise ConfigError(f"expected {what} to return {_RETURNS}; got {shortened(result)}")
+    unknown = [key for key in result if key not in _KEYS]
+    missing = [key for key in ("model", "inputs", "loss") if key not in result]
+    if unknown or missing:
+        wrong = f"it has {', '.join(map(str, unknown))}" if unknown else f"{', '.join(missing)} is missing"
+        raise ConfigError(f"expected {what} to return {_RETURNS}; {wrong}")
+    model, loss, claim, reset = (result.get(key) for key in ("model", "loss", "claim", "reset"))
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"expected the model of {what} to be a torch.nn.Module, got {shortened(model)}")
+    if not callable(loss):
+        raise ConfigError(f"expected the loss of {what} to be a function, got {shortened(loss)}")
+    if claim is not None and not isinstance(claim, Claim):
+        raise ConfigError(f"expected the claim of {what} to be a Claim, got {shortened(claim)}")
+    if reset is not None and not callable(reset):
+        raise ConfigError(f"expected the reset of {what} to be a function, got {shortened(reset)}")
+    return Built(target, model, result["inputs"], result.get("targets"), loss, claim, reset)

@@ -1,0 +1,184 @@
+"""What one run of the hard network leaves behind: spikes, places where gradients are cut, decisions."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["CustomCall", "CutSite", "ModulePath", "SpikeCall", "Tape", "is_discrete", "source_line"]
+
+_TORCH = str(Path(torch.__file__).parent)
+_HERE = str(Path(__file__).parent)
+_SURROGATES = str(Path(__file__).parents[2] / "surrogate")
+CutKind = Literal["detach", "data", "no_grad", "comparison"]
+
+
+def source_line() -> str:
+    """``path/file.py:12`` of the innermost caller outside PyTorch and this package."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not file.startswith((_TORCH, _HERE, _SURROGATES)) and not file.startswith("<"):
+            return f"{file}:{frame.f_lineno}"
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return ""
+
+
+def is_discrete(x: Tensor) -> bool:
+    """Whether a tensor holds decisions rather than measured values: whole numbers, or at most four distinct ones."""
+    values = x.detach()
+    if not values.is_floating_point():
+        return not values.is_complex()
+    if bool((values == values.round()).all()):
+        return True
+    return values.numel() > 8 and torch.unique(values).numel() <= 4
+
+
+class ModulePath:
+    """The dotted name of the module that is running, followed by hooks."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._stack: list[str] = []
+        self._handles = []
+        for name, module in model.named_modules():
+            self._handles.append(module.register_forward_pre_hook(self._enter(name)))
+            self._handles.append(module.register_forward_hook(self._leave, always_call=True))
+
+    def _enter(self, name: str) -> Callable[..., None]:
+        def enter(_module: nn.Module, _inputs: Any) -> None:
+            self._stack.append(name)
+
+        return enter
+
+    def _leave(self, _module: nn.Module, _inputs: Any, _outputs: Any) -> None:
+        self._stack.pop()
+
+    @property
+    def current(self) -> str:
+        """Of the innermost running module; empty for the model itself and for the loss."""
+        return self._stack[-1] if self._stack else ""
+
+    @property
+    def outside(self) -> bool:
+        """Whether no module is running: in the loss."""
+        return not self._stack
+
+    def close(self) -> None:
+        """Remove the hooks."""
+        for handle in self._handles:
+            handle.remove()
+
+
+@dataclass
+class SpikeCall:
+    """One call of a spike function.
+
+    Attributes:
+        index: in order of execution.
+        module: dotted name of the module it was called in.
+        line: source line.
+        step: how many calls of that line in that module came before: the time step of a loop over time.
+        function: the spike function's name.
+        place: where that function is defined.
+        x0: its input, detached.
+        s0: its output, detached.
+        arguments: its positional arguments, ``x`` included, tensors detached.
+        position: of ``x`` among them.
+        output: the output in the recorded graph.
+        evaluate: calls the function on other arguments, with its own backward.
+        coded: slope that its backward gives at ``x0``; filled in after the run.
+        slope: slope that is claimed at ``x0``; filled in after the run.
+        others: slopes of further tensor arguments as coded, by position; filled in after the run.
+    """
+
+    index: int
+    module: str
+    line: str
+    step: int
+    function: str
+    place: str
+    x0: Tensor
+    s0: Tensor
+    arguments: tuple[Any, ...]
+    position: int
+    output: Tensor
+    evaluate: Callable[..., Tensor]
+    coded: Tensor | None = None
+    slope: Tensor | None = None
+    others: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class CustomCall:
+    """One call of a custom autograd function that is no spike function.
+
+    Attributes:
+        name: of the class.
+        place: where it is defined.
+        module: dotted name of the module it was called in.
+        line: source line of the call.
+        arguments: positional, tensors detached.
+        opaque: it spikes inside, so its forward pass cannot be differentiated and its slope cannot be replaced.
+        evaluate: calls it on other arguments, with its own backward.
+    """
+
+    name: str
+    place: str
+    module: str
+    line: str
+    arguments: tuple[Any, ...]
+    opaque: bool
+    evaluate: Callable[..., Any]
+
+
+@dataclass
+class CutSite:
+    """A place where the code stops a gradient.
+
+    Attributes:
+        index: in order of execution.
+        kind: ``detach``, ``data``, ``no_grad``, or ``comparison`` (a step taken by comparing, which has no slope).
+        module: dotted name.
+        line: source line.
+        step: calls of that line in that module before this one.
+        discrete: the tensor held decisions (spikes, masks).
+        in_loss: it happened outside every module.
+        straight_through: part of a construct whose value is a spike and whose slope is that of a soft function.
+    """
+
+    index: int
+    kind: CutKind
+    module: str
+    line: str
+    step: int
+    discrete: bool
+    in_loss: bool
+    straight_through: bool = False
+
+
+class Tape:
+    """Everything recorded, in order of execution."""
+
+    def __init__(self) -> None:
+        self.spikes: list[SpikeCall] = []
+        self.custom: list[CustomCall] = []
+        self.cuts: list[CutSite] = []
+        self.decisions: list[Tensor] = []
+        self.steps: set[int] = set()  # decisions that compare tensors under the gradient
+        self.narrowed: list[str] = []  # source lines where a tensor lost precision
+        self._calls: Counter[tuple[str, str]] = Counter()
+
+    def step(self, module: str, line: str) -> int:
+        """How often that line ran in that module before."""
+        count = self._calls[module, line]
+        self._calls[module, line] += 1
+        return count

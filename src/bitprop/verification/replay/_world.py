@@ -1,0 +1,208 @@
+"""The model under test, run again and again from one and the same state, and left as it was found.
+
+Everything runs on the user's own module, not on a copy: a copy loses the hooks on parameters, and a hook may be what is
+wrong.  Parameters, buffers, other tensors held by modules, gradients, training flags and random generators are put
+back afterwards, whatever happens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from bitprop.errors import BitpropError, DataError, ShapeError
+
+__all__ = ["Problem", "RunError", "Snapshot", "double_precision", "random_state", "swapped"]
+
+_OWN = ("_parameters", "_buffers", "_modules")
+LossFunction = Callable[..., Tensor]
+
+
+class RunError(BitpropError, RuntimeError):
+    """The user's model or loss raised an exception; the message carries it."""
+
+
+def map_floats(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Apply ``function`` to every floating-point tensor inside nested tuples, lists and dictionaries."""
+    return pytree.tree_map(lambda x: function(x) if isinstance(x, Tensor) and x.is_floating_point() else x, value)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is verified: a model on given data.
+
+    Attributes:
+        model: called as ``model(*inputs)`` for a tuple, ``model(**inputs)`` for a dictionary, else ``model(inputs)``.
+        inputs: tensors, nested as the model wants them.
+        targets: given to the loss, or ``None``.
+        loss_fn: ``loss_fn(outputs, targets)``, or ``loss_fn(outputs)`` where targets is ``None``; one number.
+        reset_state: called with the model before every run, for models that keep state.
+    """
+
+    model: nn.Module
+    inputs: Any
+    targets: Any
+    loss_fn: LossFunction
+    reset_state: Callable[[nn.Module], object] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise ShapeError(f"expected a torch.nn.Module, got {type(self.model).__name__}; wrap it in one")
+        if not callable(self.loss_fn):
+            raise ShapeError(f"expected a loss function of (outputs, targets), got {self.loss_fn!r}")
+        for name, value in (("inputs", self.inputs), ("targets", self.targets)):
+            for leaf in pytree.tree_leaves(value):
+                if isinstance(leaf, Tensor) and leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
+                    bad = (~torch.isfinite(leaf)).nonzero()[0].tolist()
+                    raise DataError(f"expected finite {name}, got {float(leaf[tuple(bad)])} at {bad}; clean the data")
+
+    def outputs(self, inputs: Any) -> Any:
+        """One forward pass."""
+        if self.reset_state is not None:
+            self.reset_state(self.model)
+        if isinstance(inputs, tuple):
+            return self.model(*inputs)
+        if isinstance(inputs, dict):
+            return self.model(**inputs)
+        return self.model(inputs)
+
+    def loss_of(self, outputs: Any, targets: Any) -> Tensor:
+        """The loss, checked to be one number.
+
+        Raises:
+            ShapeError: it is not a tensor of one floating-point number.
+        """
+        loss = self.loss_fn(outputs) if targets is None else self.loss_fn(outputs, targets)
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not (loss.is_floating_point() or loss.is_complex()):
+            got = f"{loss.dtype} {list(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+            raise ShapeError(f"expected the loss to be one floating-point number, got {got}; reduce it, as by .mean()")
+        return loss.reshape(())
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Trainable parameters by name, each once."""
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+
+def _copied(value: Any) -> Any:
+    """A copy of what a module may hold between calls, one level deep; tensors by value, without their graph."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    if type(value) is tuple:
+        return tuple(_copied(item) for item in value)
+    return value
+
+
+class Snapshot:
+    """State of every module, buffers and other attributes, and every gradient; not the parameters' values."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._modules = [
+            (
+                module,
+                {k: (b, None if b is None else b.detach().clone()) for k, b in module._buffers.items()},
+                {k: (v, _copied(v) if _is_state(k, v) else v) for k, v in vars(module).items() if k not in _OWN},
+            )
+            for module in model.modules()
+        ]
+        self._grads = [(p, p.grad) for p in model.parameters()]
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for module, buffers, attributes in self._modules:
+            module._buffers.clear()
+            for key, (buffer, value) in buffers.items():
+                if buffer is not None and value is not None and not _same(buffer, value):
+                    buffer.data = value.clone()
+                module._buffers[key] = buffer
+            held = vars(module)
+            for key in [key for key in held if key not in attributes and key not in _OWN]:
+                del held[key]
+            for key, (original, value) in attributes.items():
+                held[key] = original if value is original else _copied(value)
+        for parameter, grad in self._grads:
+            parameter.grad = grad
+
+
+def _is_state(key: str, value: Any) -> bool:
+    if key in _OWN or key.endswith("_hooks"):
+        return False
+    if isinstance(value, Tensor):
+        return not isinstance(value, nn.Parameter)
+    return isinstance(value, dict | list | tuple) and any(
+        isinstance(leaf, Tensor) and not isinstance(leaf, nn.Parameter) for leaf in pytree.tree_leaves(value)
+    )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
+
+
+@contextmanager
+def random_state() -> Iterator[Callable[[], None]]:
+    """Give a function that puts every global random generator back to where it is now; it is called at the end too."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - the user's, kept
+
+    def rewind() -> None:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])
+
+    try:
+        yield rewind
+    finally:
+        rewind()
+
+
+@contextmanager
+def double_precision(model: nn.Module) -> Iterator[None]:
+    """Hold floating-point parameters and buffers in float64; their own tensors come back afterwards."""
+    parameters = [(p, p.data, p.grad) for p in model.parameters() if p.is_floating_point()]
+    buffers = [(m, k, b) for m in model.modules() for k, b in m._buffers.items() if b is not None]
+    default = torch.get_default_dtype()
+    try:
+        for parameter, data, _ in parameters:
+            parameter.grad = None  # a gradient of the other precision would be refused
+            parameter.data = data.double()
+        for module, key, buffer in buffers:
+            if buffer.is_floating_point():
+                module._buffers[key] = buffer.double()
+        torch.set_default_dtype(torch.float64)
+        yield
+    finally:
+        torch.set_default_dtype(default)
+        for parameter, data, grad in parameters:
+            parameter.grad = None
+            parameter.data = data
+            parameter.grad = grad
+        for module, key, buffer in buffers:
+            module._buffers[key] = buffer
+
+
+@contextmanager
+def swapped(model: nn.Module, values: Mapping[Tensor, Tensor]) -> Iterator[None]:
+    """Put other tensors in the places of parameters and buffers (keys compare by identity), shared ones too."""
+    by_id = {id(key): value for key, value in values.items()}
+    with ExitStack() as stack:
+        for module in model.modules():
+            for family in (module._parameters, module._buffers):
+                for key, tensor in list(family.items()):
+                    if tensor is not None and id(tensor) in by_id:
+                        family[key] = by_id[id(tensor)]  # type: ignore[assignment]
+                        stack.callback(family.__setitem__, key, tensor)  # type: ignore[arg-type]
+            if isinstance(module, nn.RNNBase):  # keeps a second list of its weights
+                old = module._flat_weights
+                module._flat_weights = [getattr(module, name) for name in module._flat_weights_names]
+                stack.callback(setattr, module, "_flat_weights", old)
+        yield

@@ -1,0 +1,257 @@
+"""One call for the whole battery, for spiking modules, stochastic-computing layers and gradient estimators alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bitprop._checks import check_choice, check_integer
+from bitprop.artifacts import sha256_bytes
+from bitprop.errors import ShapeError
+from bitprop.nn.linear import SCLinear
+from bitprop.nn.network import SCNetwork
+from bitprop.training.sc_estimators import AbstractEstimator
+from bitprop.verification.claim import Claim
+from bitprop.verification.gradients import GradientVerifier
+from bitprop.verification.paths import check_determinism, detach_audit
+from bitprop.verification.replay import RunError, Session, replay_result, replay_session
+from bitprop.verification.replay._tape import SpikeCall
+from bitprop.verification.result import GradientVerificationResult
+from bitprop.verification.smooth import check_smooth_taylor
+from bitprop.verification.stochastic import verify_estimator, verify_sc
+from bitprop.verification.surrogate_audit import check_surrogate, identify_surrogate
+from bitprop.verification.verification_report import VerificationReport, model_digest
+
+__all__ = ["SUITES", "verify"]
+
+SUITES = ("quick", "full")
+Suite = Literal["quick", "full"]
+ResetState = Callable[[nn.Module], object]
+Say = Callable[[str], None]
+
+
+def _quiet(_message: str) -> None:
+    return
+
+
+def verify(
+    subject: nn.Module | AbstractEstimator,
+    inputs: Any = None,
+    targets: Any = None,
+    loss_fn: Callable[..., Tensor] | None = None,
+    *,
+    claim: Claim | None = None,
+    suite: Suite = "quick",
+    seed: int = 0,
+    reset_state: ResetState | None = None,
+    say: Say = _quiet,
+) -> VerificationReport:
+    """Verify the gradient of anything this package knows, or of any PyTorch module.
+
+    ``quick`` runs determinism, the audit of every spike function, the tangent replay and the detach audit.  ``full``
+    adds a direction for every tensor alone, the smooth network, and the model's own precision.
+
+    Args:
+        subject: a module, or a gradient estimator.
+        inputs: a tensor, or a tuple or dictionary of the module's arguments; of an estimator, logits ``[N]`` or
+            ``None``.
+        targets: second argument of the loss; ``None``: the loss takes the outputs alone.
+        loss_fn: ``loss_fn(outputs, targets)``, one number; of an estimator, patterns to values.
+        claim: what is claimed; default: slopes and resets as coded, backpropagation through time whole.
+        suite: ``quick`` or ``full``.
+        seed: of all random directions and draws, 0 .. 2**63 - 1.
+        reset_state: called with the module before every run, for modules that keep state.
+        say: told which check begins.
+
+    Raises:
+        DataError: inputs or targets are not finite.
+        ShapeError: the subject is neither, there is no loss, or the loss is not one number.
+        RunError: the module or the loss raised.
+        RangeError: an argument out of range.
+
+    Example:
+        >>> from bitprop.nn.spiking import SpikingNetwork
+        >>> net = SpikingNetwork((4, 8, 3), seed=0)
+        >>> x = torch.rand(6, 5, 4, generator=torch.Generator().manual_seed(0)) * 3
+        >>> verify(net, x, torch.tensor([0, 1, 2, 0, 1]), lambda out, y: nn.functional.cross_entropy(out.logits, y),
+        ...        claim=Claim(surrogate="fast_sigmoid", reset="attached")).status
+        'PASS'
+    """
+    check_choice("suite", suite, SUITES)
+    check_integer("seed", seed, 0, 2**63 - 1)
+    start = time.perf_counter()
+    chosen = claim or Claim()
+    name = type(subject).__name__
+    if isinstance(subject, AbstractEstimator):
+        results = verify_estimator(subject, loss=loss_fn, logits=inputs, seed=seed)
+        hashes = {"configuration": sha256_bytes(repr((subject.to_dict(), suite, seed)).encode())}
+        return _report(name, chosen, results, start, hashes)
+    if not isinstance(subject, nn.Module):
+        raise ShapeError(f"expected a torch.nn.Module or a gradient estimator, got {name}")
+    if loss_fn is None:
+        raise ShapeError("expected a loss function of (outputs, targets), got none; give loss_fn")
+    hashes = {
+        "model": model_digest(subject),
+        "configuration": sha256_bytes(repr((chosen.to_dict(), suite, seed)).encode()),
+    }
+    if isinstance(subject, SCLinear | SCNetwork):
+        results = verify_sc(subject, inputs, targets, loss_fn, seed=seed)
+        return _report(name, chosen, results, start, hashes)
+    results, stability = _spiking(subject, inputs, targets, loss_fn, chosen, suite, seed, reset_state, say)
+    return _report(name, chosen, results, start, hashes, stability)
+
+
+def _report(
+    subject: str,
+    claim: Claim,
+    results: Iterable[GradientVerificationResult],
+    start: float,
+    hashes: Mapping[str, str],
+    stability: Mapping[str, Any] | None = None,
+) -> VerificationReport:
+    return VerificationReport(
+        subject=subject,
+        claim=claim.to_dict(),
+        results=tuple(results),
+        stability=stability or {},
+        hashes=hashes,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _timed(
+    results: list[GradientVerificationResult], say: Say, what: str, check: Callable[[], GradientVerificationResult]
+) -> GradientVerificationResult:
+    say(what)
+    begin = time.perf_counter()
+    result = replace(check(), seconds=time.perf_counter() - begin)
+    results.append(result)
+    return result
+
+
+def _spiking(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any,
+    loss_fn: Callable[..., Tensor],
+    claim: Claim,
+    suite: Suite,
+    seed: int,
+    reset_state: ResetState | None,
+    say: Say,
+) -> tuple[list[GradientVerificationResult], dict[str, Any]]:
+    results: list[GradientVerificationResult] = []
+    stability: dict[str, Any] = {}
+    full = suite == "full"
+
+    def run(session: Session) -> None:
+        if not (session.tape.spikes or session.tape.cuts or session.tape.custom):
+            return
+        for call in _distinct(session.tape.spikes):
+            _timed(results, say, "surrogate audit", lambda call=call: _audit(session, call, seed))  # type: ignore[misc]
+        _timed(
+            results,
+            say,
+            "tangent replay",
+            lambda: replay_result(session, seed=seed, directions=2 if full else None, per_tensor=full),
+        )
+        _timed(results, say, "detach audit", lambda: detach_audit(session, seed=seed))
+        if full:
+            _timed(results, say, "smooth network", lambda: check_smooth_taylor(session, seed=seed))
+
+    _timed(results, say, "determinism", lambda: check_determinism(model, inputs, claim=claim, reset_state=reset_state))
+    narrow = any(p.is_floating_point() and p.dtype != torch.float64 for p in model.parameters())
+    try:
+        with _session(model, inputs, targets, loss_fn, claim, "float64", reset_state) as session:
+            run(session)
+    except RunError:
+        if not narrow:
+            raise
+        # what cannot be held in float64 is verified in its own precision
+        with _session(model, inputs, targets, loss_fn, claim, "native", reset_state) as session:
+            run(session)
+    if len(results) == 1:
+        verifier = GradientVerifier(claim=claim, seed=seed)
+        _timed(
+            results,
+            say,
+            "finite differences",
+            lambda: verifier.verify_finite_difference(model, inputs, targets, loss_fn, reset_state=reset_state),
+        )
+    elif full and narrow:
+        with _session(model, inputs, targets, loss_fn, claim, "native", reset_state) as session:
+            _timed(
+                results,
+                say,
+                "own precision",
+                lambda: replace(replay_result(session, seed=seed), name="tangent_replay_native"),
+            )
+    return results, stability
+
+
+def _session(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any,
+    loss_fn: Callable[..., Tensor],
+    claim: Claim,
+    dtype: str,
+    reset_state: ResetState | None,
+) -> Any:
+    return replay_session(model, inputs, targets, loss_fn, claim=claim, dtype=dtype, reset_state=reset_state)
+
+
+def _distinct(calls: Iterable[SpikeCall]) -> list[SpikeCall]:
+    """One call of each spike function in each module class of use: function, place and constants."""
+    found: dict[tuple[Any, ...], SpikeCall] = {}
+    for call in calls:
+        constants = tuple(repr(x) for x in call.arguments if not isinstance(x, Tensor))
+        found.setdefault((call.function, call.place, *constants), call)
+    return list(found.values())
+
+
+def _audit(session: Session, call: SpikeCall, seed: int) -> GradientVerificationResult:
+    """The audit of one spike function as it was called."""
+    rest = [x for i, x in enumerate(call.arguments) if i != call.position]
+    wide = [x for x in rest if isinstance(x, Tensor) and x.dim() > 0 and x.numel() > 1]
+
+    def spike(x: Tensor) -> Tensor:
+        arguments = list(call.arguments)
+        arguments[call.position] = x
+        return call.evaluate(*arguments)
+
+    claimed = session.claim.slope_for(call.module)
+    said = session.claim.describe() if claimed is not None else "the slope is as coded"
+    if wide:
+        return GradientVerificationResult(
+            name="surrogate_audit",
+            claim=f"{call.function}: {said}",
+            status="SKIPPED",
+            detail="it takes another tensor per element, so there is no grid for it; the replay compares it at every "
+            "recorded input",
+        )
+    dtype = call.x0.dtype
+    if claimed is None:
+        matches = identify_surrogate(spike)
+        names = ", ".join(f"{match.name} with scale {match.scale:.6g}" for match in matches)
+        found = f"to rounding it is {names}" if names else "it is none of the registered surrogates"
+        return GradientVerificationResult(
+            name="surrogate_audit",
+            claim=f"{call.function}: {said}",
+            status="SKIPPED",
+            detail=f"no slope is claimed; {found}",
+            data={"matches": [{"name": match.name, "scale": match.scale} for match in matches]},
+        )
+    return check_surrogate(
+        spike,
+        lambda x: claimed(x, *rest),
+        name=call.function,
+        dtypes=(dtype,),
+        keep_dtype=dtype == torch.float64 and not session.lifted,
+        seed=seed,
+    )

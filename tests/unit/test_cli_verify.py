@@ -1,0 +1,205 @@
+"""The command: exit codes, faces, and every way of calling it wrongly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bitprop.cli.app import app
+
+MODEL = """
+import torch
+from torch import nn
+from torch.nn import functional
+from bitprop.surrogate import make_surrogate
+from bitprop.verification.claim import Claim
+
+class Net(nn.Module):
+    def __init__(self, scale=25.0, cut=False):
+        super().__init__()
+        self.fc = nn.Linear(4, 6)
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.linspace(-1.0, 1.5, 24).reshape(6, 4))
+        self.spike, self.cut = make_surrogate("fast_sigmoid", scale), cut
+    def forward(self, x):
+        u, total = torch.zeros(x.shape[1], 6), 0.0
+        for x_t in x:
+            u = 0.9 * u + self.fc(x_t)
+            s = self.spike(u - 1.0)
+            u = u - (s.detach() if self.cut else s)
+            total = total + s
+        return total
+
+def data():
+    x = torch.rand(6, 5, 4, generator=torch.Generator().manual_seed(0))
+    return x, torch.tensor([0, 1, 2, 3, 4])
+
+def build():
+    return (Net(), *data(), functional.cross_entropy)
+
+def wrong():
+    x, y = data()
+    claim = Claim(surrogate="fast_sigmoid", scale=25.0)
+    return {"model": Net(24.0), "inputs": x, "targets": y, "loss": functional.cross_entropy, "claim": claim}
+
+def detached():
+    return (Net(cut=True), *data(), functional.cross_entropy)
+
+def silent():
+    net = Net()
+    with torch.no_grad():
+        net.fc.weight.zero_(), net.fc.bias.fill_(-1.0)
+    return (net, *data(), functional.cross_entropy)
+
+def no_parameters():
+    return (nn.ReLU(), *data(), lambda o, y: o.sum())
+
+def not_scalar():
+    return (Net(), *data(), lambda o, y: o)
+
+def nan():
+    x, y = data()
+    return (Net(), x * float("nan"), y, functional.cross_entropy)
+
+def stateful():
+    class Keeps(Net):
+        def forward(self, x):
+            self.count = getattr(self, "count", 0) + 1
+            return super().forward(x) * self.count
+    return (Keeps(), *data(), functional.cross_entropy)
+
+def random():
+    class Draws(Net):
+        def forward(self, x):
+            return super().forward(x) + torch.rand(1)
+    return (Draws(), *data(), functional.cross_entropy)
+
+def missing():
+    import no_such_framework
+
+def raises():
+    raise ValueError("by design")
+
+def nothing():
+    return None
+
+text = "no function"
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "my_model.py"
+    path.write_text(MODEL, encoding="utf-8")
+    return path
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["verify", *arguments])
+    assert "Traceback" not in result.output
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "code", "words"),
+    [
+        ("build", [], 0, "PASS"),
+        ("build", ["--surrogate", "fast_sigmoid", "--scale", "25", "--reset", "attached"], 0, "reset attached"),
+        ("build", ["--surrogate", "atan"], 1, "FAIL"),
+        ("build", ["--surrogate", "fast_sigmoid", "--scale", "25.025"], 1, "ratio"),
+        ("build", ["--reset", "detached"], 1, "its reset is attached"),
+        ("wrong", [], 1, "FAIL"),
+        ("wrong", ["--surrogate", "fast_sigmoid", "--scale", "24"], 0, "PASS"),
+        ("detached", ["--reset", "detached"], 0, "PASS"),
+        ("detached", ["--reset", "attached"], 1, "detaches a spike"),
+        ("build", ["--suite", "full", "--surrogate", "fast_sigmoid", "--scale", "25"], 0, "smooth_taylor"),
+        ("no_parameters", [], 2, "no trainable parameter"),
+        ("silent", [], 2, "no neuron fires"),
+        ("stateful", [], 1, "keeps state between calls"),
+        ("random", [], 2, "draws random numbers"),
+        ("not_scalar", [], 3, "expected the loss to be one floating-point number"),
+        ("nan", [], 3, "expected finite inputs"),
+        ("missing", [], 3, "needs the package no_such_framework"),
+        ("raises", [], 3, "raised ValueError: by design"),
+        ("nothing", [], 3, "expected nothing()"),
+        ("text", [], 3, "to be a function"),
+        ("absent", [], 3, "it has: "),
+        ("build", ["--suite", "slow"], 3, "quick, full"),
+        ("build", ["--surrogate", "mine"], 3, "expected surrogate to be one of"),
+        ("build", ["--scale", "3"], 3, "expected a surrogate beside scale"),
+        ("build", ["--reset", "half"], 3, "expected reset to be one of"),
+        ("build", ["--spike", "nowhere"], 3, "package.module:attribute"),
+        ("build", ["--spike", "my_model:nowhere"], 3, "expected a spike function at my_model:nowhere"),
+        ("build", ["--claim", "nowhere.toml"], 3, "expected a claim at nowhere.toml"),
+    ],
+)
+def test_exit_codes(model: Path, name: str, options: list[str], code: int, words: str) -> None:
+    exit_code, output = run(f"{model}:{name}", *options)
+    assert exit_code == code, output
+    assert words in output
+
+
+@pytest.mark.parametrize(
+    "target", ["nowhere.py:build", "nowhere", "model.txt:build", "my-model.py:build", ":build", "a.py:b c"]
+)
+def test_targets_that_are_none(target: str) -> None:
+    code, output = run(target)
+    assert code == 3
+    assert "expected" in output
+
+
+def test_a_file_that_does_not_parse(tmp_path: Path) -> None:
+    path = tmp_path / "broken.py"
+    path.write_text("def build(:\n")
+    code, output = run(f"{path}:build")
+    assert code == 3
+    assert "SyntaxError" in output
+
+
+def test_claim_from_a_file(model: Path, tmp_path: Path) -> None:
+    claim = tmp_path / "claim.toml"
+    claim.write_text('surrogate = "fast_sigmoid"\nscale = 25.0\nreset = "attached"\n')
+    assert run(f"{model}:build", "--claim", str(claim))[0] == 0
+    claim.write_text('surrogate = "fast_sigmoid"\nscale = 25.0\nreset = "attached"\nresets = 3\n')
+    code, output = run(f"{model}:build", "--claim", str(claim))
+    assert code == 3
+    assert "resets" in output
+    claim.write_text('[[site]]\nmodule = "*"\nsurrogate = "atan"\n')
+    assert run(f"{model}:build", "--claim", str(claim))[0] == 1
+
+
+def test_json_and_html(model: Path, tmp_path: Path) -> None:
+    json_file, page = tmp_path / "deep" / "report.json", tmp_path / "deep" / "report.html"
+    code, output = run(
+        f"{model}:build",
+        "--suite",
+        "full",
+        "--surrogate",
+        "fast_sigmoid",
+        "--json",
+        str(json_file),
+        "--html",
+        str(page),
+    )
+    assert code == 0, output
+    report = json.loads(json_file.read_text())
+    assert report["status"] == "PASS"
+    assert report["schema_version"] == "1.0"
+    assert {result["name"] for result in report["results"]} >= {"determinism", "tangent_replay", "detach_audit"}
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>")
+    assert "Computed against claimed" in text
+    assert "<script" not in text
+    code, output = run(f"{model}:build", "--json", "-")
+    assert code == 0
+    assert json.loads(output)["status"] == "PASS"
+
+
+def test_output_that_cannot_be_written(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, output = run(f"{model}:build", "--json", str(tmp_path / "file" / "report.json"))
+    assert code == 3
+    assert "cannot write" in output
