@@ -33,7 +33,7 @@ from bitprop.runs import export_run, train_run
 from bitprop.training.config import load_config
 from bitprop.training.loop import CHECKPOINT
 
-COMMANDS = ("audit", "demo", "evaluate", "export", "info", "simulate", "train")
+COMMANDS = ("audit", "demo", "evaluate", "export", "info", "simulate", "train", "verify")
 CONFIG = """\
 name = "blobs"
 [data]

@@ -11,7 +11,7 @@ The same as a file::
     reset = "attached"              # attached, detached or as_coded
     cuts = ["model.py:31"]          # source lines where a gradient is meant to stop
     unused = ["spare.*"]            # parameters that are meant to get no gradient
-stochastic = false              # true if the module is meant to draw random numbers
+    stochastic = false              # true if the module is meant to draw random numbers
     spike = ["mymodel:spike"]       # spike functions that cannot be found automatically, as module:attribute
 
     [[site]]                        # what differs in some modules
