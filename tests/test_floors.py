@@ -60,7 +60,12 @@ FLOORS = (
         2,
         3,
         LEARNING,
-        ("bitprop.training.stochastic_backprop", "bitprop.training.loop", "bitprop.training.config"),
+        (
+            "bitprop.training.stochastic_backprop",
+            "bitprop.training.loop",
+            "bitprop.training.config",
+            "bitprop.training.spiking",
+        ),
         peers=True,
     ),
     Place(3, 0, BOTH, ("bitprop.lower.*",)),

@@ -121,6 +121,7 @@ find_missing() {
     if [ "$tools" = yes ]; then
         if ! have "${BITPROP_IVERILOG:-iverilog}" || ! have "${BITPROP_VVP:-vvp}"; then packages+=(iverilog); fi
         have "${BITPROP_VERILATOR:-verilator}" || packages+=(verilator)
+        have "${BITPROP_YOSYS:-yosys}" || packages+=(yosys)
         have g++ || packages+=(g++)
         have make || packages+=(make)
     fi

@@ -190,7 +190,7 @@ class PlantedCase:
     model: nn.Module
     inputs: Tensor
     targets: Tensor
-    loss_fn: Callable[[Tensor, Tensor], Tensor]
+    loss_fn: Callable[[Any, Tensor], Tensor]
     claim: Claim
     bug: str | None
 

@@ -63,7 +63,7 @@ def random_correct_network(seed: int) -> PlantedCase:
         model: SpikingNetwork | SpikingConvNetwork = SpikingConvNetwork(
             (2, 4, 4), (draw.randint(2, 4),), classes, **options
         )
-        shape = (steps, batch, 2, 4, 4)
+        shape: tuple[int, ...] = (steps, batch, 2, 4, 4)
     else:
         widths = [draw.randint(3, 8), *(draw.randint(4, 14) for _ in range(draw.randint(1, 2))), classes]
         model = SpikingNetwork(widths, **options)

@@ -16,18 +16,22 @@ from bitprop.errors import ShapeError
 from bitprop.nn.linear import SCLinear
 from bitprop.nn.network import SCNetwork
 from bitprop.training.sc_estimators import AbstractEstimator
+from bitprop.training.spiking import SpikingTrainConfig
 from bitprop.verification.claim import Claim
+from bitprop.verification.comparison import ComparativeBenchmark
+from bitprop.verification.convergence import ConvergenceAnalyzer
 from bitprop.verification.gradients import GradientVerifier
 from bitprop.verification.paths import check_determinism, detach_audit
 from bitprop.verification.replay import RunError, Session, replay_result, replay_session
 from bitprop.verification.replay._tape import SpikeCall
 from bitprop.verification.result import GradientVerificationResult
 from bitprop.verification.smooth import check_smooth_taylor
+from bitprop.verification.stability import NumericalStabilityTester
 from bitprop.verification.stochastic import verify_estimator, verify_sc
 from bitprop.verification.surrogate_audit import check_surrogate, identify_surrogate
 from bitprop.verification.verification_report import VerificationReport, model_digest
 
-__all__ = ["SUITES", "verify"]
+__all__ = ["SUITES", "BackpropagationVerificationSuite", "verify"]
 
 SUITES = ("quick", "full")
 Suite = Literal["quick", "full"]
@@ -54,7 +58,7 @@ def verify(
     """Verify the gradient of anything this package knows, or of any PyTorch module.
 
     ``quick`` runs determinism, the audit of every spike function, the tangent replay and the detach audit.  ``full``
-    adds a direction for every tensor alone, the smooth network, and the model's own precision.
+    adds a direction for every tensor alone, the smooth network, the model's own precision, and gradient stability.
 
     Args:
         subject: a module, or a gradient estimator.
@@ -191,6 +195,15 @@ def _spiking(
                 "own precision",
                 lambda: replace(replay_result(session, seed=seed), name="tangent_replay_native"),
             )
+    if full:
+        tester = NumericalStabilityTester(seed=seed)
+        stable = _timed(
+            results,
+            say,
+            "gradient stability",
+            lambda: tester.check_gradient_stability(model, inputs, targets, loss_fn, reset_state=reset_state),
+        )
+        stability["gradient"] = stable.to_dict()
     return results, stability
 
 
@@ -255,3 +268,148 @@ def _audit(session: Session, call: SpikeCall, seed: int) -> GradientVerification
         keep_dtype=dtype == torch.float64 and not session.lifted,
         seed=seed,
     )
+
+
+class BackpropagationVerificationSuite:
+    """Every component in one run: gradients, stability, convergence, comparison, and a report.
+
+    Args:
+        claim: what is claimed of the model.
+        suite: ``quick`` or ``full``.
+        seed: of everything random.
+        patience: epochs without improvement after which training stops.
+        epochs: longest training of the convergence analysis.
+
+    Example:
+        >>> from bitprop.nn.spiking import SpikingNetwork
+        >>> x = 3 * torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+        >>> y = torch.arange(20) % 3
+        >>> suite = BackpropagationVerificationSuite(claim=Claim(surrogate="fast_sigmoid"), epochs=2)
+        >>> def loss(output, target):
+        ...     return nn.functional.cross_entropy(output.logits, target)
+        >>> net = SpikingNetwork((4, 8, 3), steps=6, seed=0)
+        >>> report = suite.run_full_verification(net, [(x, y)], loss, torch.optim.Adam(net.parameters()))
+        >>> report["tangent_replay"].status, "weight" in report["stability"]
+        ('PASS', True)
+    """
+
+    def __init__(
+        self,
+        *,
+        claim: Claim | None = None,
+        suite: Suite = "full",
+        seed: int = 0,
+        patience: int = 5,
+        epochs: int = 20,
+    ) -> None:
+        self._claim = claim or Claim()
+        self._suite: Suite = suite
+        check_choice("suite", suite, SUITES)
+        self._seed = check_integer("seed", seed, 0, 2**63 - 1)
+        self._patience = check_integer("patience", patience, 1, 10_000)
+        self._epochs = check_integer("epochs", epochs, 1, 100_000)
+        self.gradient_verifier = GradientVerifier(claim=self._claim, seed=seed)
+        self.stability_tester = NumericalStabilityTester(seed=seed)
+        self.convergence_analyzer = ConvergenceAnalyzer(patience=patience)
+        self.comparative_benchmark = ComparativeBenchmark()
+
+    def run_full_verification(
+        self,
+        model: nn.Module,
+        loader: Iterable[tuple[Any, Any]],
+        loss_fn: Callable[[Any, Any], Tensor],
+        optimizer: torch.optim.Optimizer,
+        *,
+        ann_factory: Callable[[int], nn.Module] | None = None,
+        snn_factory: Callable[[int], nn.Module] | None = None,
+        test: tuple[Tensor, Tensor] | None = None,
+        reset_state: ResetState | None = None,
+        say: Say = _quiet,
+    ) -> VerificationReport:
+        """Verify gradients and stability on the first batch, train and analyse, and compare where factories are given.
+
+        Args:
+            model: the network; gradients are verified before it is trained, **in place**, by ``optimizer``.
+            loader: batches ``(inputs, targets)``, a list or a loader that can be iterated again and again.
+            loss_fn: ``loss_fn(outputs, targets)``.
+            optimizer: of the model's parameters.
+            ann_factory: seed to a conventional network with as many parameters, for the comparison.
+            snn_factory: seed to a fresh spiking network, for the comparison.
+            test: held-out samples and labels, for the comparison.
+            reset_state: called with the model before every run, for models that keep state.
+            say: told which part begins.
+
+        Returns:
+            A report, which is a mapping too: ``report["tangent_replay"]``, ``report["stability"]["weight"]``,
+            ``report["convergence"]``, ``report["comparison"]``.
+
+        Raises:
+            RangeError: no batch, or numbers of parameters that differ.
+            DataError: data that are not finite.
+            ShapeError: a loss that is not one number, or one factory without the other and ``test``.
+            RunError: the model or the loss raised.
+        """
+        start = time.perf_counter()
+        batches = list(loader)
+        if not batches:
+            raise ShapeError("expected batches in the loader, got none")
+        given = (ann_factory is not None, snn_factory is not None, test is not None)
+        if any(given) and not all(given):
+            raise ShapeError("expected ann_factory, snn_factory and test together for a comparison, got some of them")
+        inputs, targets = batches[0]
+        report = verify(
+            model,
+            inputs,
+            targets,
+            loss_fn,
+            claim=self._claim,
+            suite=self._suite,
+            seed=self._seed,
+            reset_state=reset_state,
+            say=say,
+        )
+        say("weight stability")
+        weight = self.stability_tester.check_weight_stability(model, inputs, targets, loss_fn, reset_state=reset_state)
+        say("convergence")
+        convergence = self.convergence_analyzer.analyze_convergence(
+            model, batches, loss_fn, optimizer, epochs=self._epochs
+        )
+        comparison = None
+        if ann_factory is not None and snn_factory is not None and test is not None:
+            say("comparison")
+            train = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+            comparison = self.comparative_benchmark.benchmark_training(
+                snn_factory, ann_factory, train, test, loss_fn, config=SpikingTrainConfig(epochs=self._epochs)
+            )
+        return replace(
+            report,
+            results=(*report.results, weight),
+            stability={**report.stability, "weight": weight.to_dict()},
+            convergence=convergence,
+            comparison=comparison,
+            seconds=time.perf_counter() - start,
+        )
+
+    def generate_report(self, results: VerificationReport) -> str:
+        """The report as text for a person.
+
+        Args:
+            results: of :meth:`run_full_verification`.
+        """
+        lines = [results.to_text()]
+        if results.convergence is not None:
+            history = results.convergence
+            lines.append(f"convergence: {history.verdict}, smallest loss {history.final_mean:.4g}")
+        if results.comparison is not None:
+            compared = results.comparison
+            low, high = compared.difference_interval
+            lines.append(
+                f"spiking less conventional accuracy: {100 * compared.difference:+.2f} points "
+                f"({100 * low:+.2f} to {100 * high:+.2f}, {len(compared.seeds)} seeds)"
+            )
+            for row in compared.rows:
+                lines.append(
+                    f"  {row['name']}: {100 * row['accuracy']:.2f} %, {row['synaptic_operations']:.3g} operations, "
+                    f"{row['energy_proxy_pj'] / 1000:.3g} nJ ({compared.energy})"
+                )
+        return "\n".join(lines)

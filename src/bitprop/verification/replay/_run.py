@@ -136,7 +136,7 @@ class Session:
     def rounding(self) -> float:
         """Size below which a coordinate of a gradient is rounding: of the largest gradient, or of the loss.
 
-        A bias in front of a normalisation, say, has a gradient of zero that is computed as the difference of large terms.
+        A bias in front of a normalisation, say, has a gradient of zero, computed as the difference of large terms.
         """
         sizes = [float(g.abs().max()) for g in self.gradients.values() if g.numel()]
         narrow = any(g.dtype != torch.float64 for g in self.gradients.values())
