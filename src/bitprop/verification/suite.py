@@ -378,8 +378,11 @@ class BackpropagationVerificationSuite:
         if ann_factory is not None and snn_factory is not None and test is not None:
             say("comparison")
             train = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+            config = SpikingTrainConfig(
+                epochs=self._epochs, batch=len(targets), learning_rate=float(optimizer.param_groups[0]["lr"])
+            )
             comparison = self.comparative_benchmark.benchmark_training(
-                snn_factory, ann_factory, train, test, loss_fn, config=SpikingTrainConfig(epochs=self._epochs)
+                snn_factory, ann_factory, train, test, loss_fn, config=config
             )
         return replace(
             report,
