@@ -138,10 +138,11 @@ def test_multi_step_modules_have_steps_too() -> None:
 
 
 def test_an_exploding_recurrence_fails() -> None:
-    result = check(Recurrence(1.8))
+    result = check(Recurrence(2.5))
     assert result.status == "FAIL"
-    assert result.statistic == pytest.approx(1.8, rel=1e-3)
-    assert check(Recurrence(1.8), growth_limit=2.0).status == "PASS"
+    assert result.statistic == pytest.approx(2.5, rel=1e-3)
+    assert check(Recurrence(2.5), growth_limit=3.0).status == "PASS"
+    assert check(Recurrence(1.6)).status == "PASS"  # a factor of 69 over ten steps
 
 
 @pytest.mark.parametrize("step", [0, 4, 9])

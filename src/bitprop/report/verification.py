@@ -183,7 +183,9 @@ def _taylor(result: GradientVerificationResult | None) -> dict[str, Any] | None:
 def _heat(result: GradientVerificationResult | None) -> dict[str, Any] | None:
     if result is None or not result.data.get("layers"):
         return None
-    layers, norms = result.data["layers"], result.data["norms"]
+    pairs = list(zip(result.data["layers"], result.data["norms"], strict=True))
+    longer = [(name, row) for name, row in pairs if len(row) > 1]
+    layers, norms = zip(*(longer or pairs), strict=True)
     return _figure(
         "Gradient by layer and time step",
         "The norm of the gradient that arrives at each module's output, on a logarithmic scale; darker is larger.",

@@ -160,6 +160,13 @@ class Claim:
         surrogate = _surrogate(self.surrogate, self.scale, "")
         return None if surrogate is None else (lambda x, *_arguments: surrogate.derivative(x))
 
+    def primal_for(self, module: str) -> Callable[[Tensor], Tensor] | None:
+        """The primal of the surrogate claimed in ``module``, or ``None`` where no registered one is claimed."""
+        site = next((site for site in self.sites if fnmatchcase(module, site.module)), None)
+        name, scale = (self.surrogate, self.scale) if site is None else (site.surrogate, site.scale)
+        surrogate = _surrogate(name, scale, "")
+        return None if surrogate is None else surrogate.primal
+
     def allows_unused(self, parameter: str) -> bool:
         """Whether a parameter is meant to get no gradient."""
         return any(fnmatchcase(parameter, pattern) for pattern in self.unused)

@@ -21,6 +21,8 @@ from bitprop.verification.spectrum import hessian_extremes, output_jacobian_rank
 
 __all__ = ["NumericalStabilityTester"]
 
+_MULTI_STEP = (3, 5)  # axes of [T, B, F] and [T, B, C, H, W]; [B, C, H, W] has four
+_RANGE = 1e3  # a factor over a few steps is no explosion
 _QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -39,7 +41,7 @@ class NumericalStabilityTester:
 
     Args:
         growth_limit: largest growth of the gradient norm for one time step backwards, geometric mean; a recurrence
-            above it explodes: 1.5 over 25 steps is a factor of 25,000.
+            above it explodes if it spans a factor of 1,000: 1.5 over 25 steps is a factor of 25,000.
         drift_limit: largest relative change of a weight's norm in a weight test.
         seed: of random probes.
 
@@ -63,7 +65,8 @@ class NumericalStabilityTester:
     ) -> GradientVerificationResult:
         """Sizes of the gradient that arrives at each module's output, by time step, and of each parameter.
 
-        A module called T times has T steps; one called once with ``[T, ...]`` has the steps of its first axis.
+        A module called T times has T steps; one called once with ``[T, B, F]`` or ``[T, B, C, H, W]`` has those of its
+        first axis.
 
         Args:
             model: any module; left as it was.
@@ -112,7 +115,12 @@ class NumericalStabilityTester:
             "parameters": {name: float(g.norm()) for name, g in grads.items()},
         }
         worst = max(growth.values(), default=0.0)
-        status, detail, where = self._judge(trace, loss, grads, growth)
+        exploding = [
+            name
+            for name, row in zip(layers, norms, strict=True)
+            if growth[name] > self._growth and max(row) > _RANGE * min((v for v in row if v > 0.0), default=math.inf)
+        ]
+        status, detail, where = self._judge(trace, loss, grads, growth, exploding)
         return GradientVerificationResult(
             name="gradient_stability",
             claim=f"gradients are finite and grow by at most {self._growth:g} a time step",
@@ -133,7 +141,7 @@ class NumericalStabilityTester:
         handles = [
             module.register_forward_hook(_watch(name or "(model)", trace))
             for name, module in problem.model.named_modules()
-            if not list(module.children())
+            if name or not list(module.children())
         ]
         parameters = problem.parameters()
         try:
@@ -174,7 +182,12 @@ class NumericalStabilityTester:
                 handle.remove()
 
     def _judge(
-        self, trace: _Trace, loss: float, grads: dict[str, Tensor], growth: dict[str, float]
+        self,
+        trace: _Trace,
+        loss: float,
+        grads: dict[str, Tensor],
+        growth: dict[str, float],
+        exploding: list[str],
     ) -> tuple[Status, str, Where]:
         if trace.broken is not None:
             step = f" at time step {trace.broken.step}" if trace.broken.step is not None else ""
@@ -186,8 +199,8 @@ class NumericalStabilityTester:
             return "FAIL", f"the gradient of {bad} is not finite, although what arrives at every module is", Where(bad)
         if not grads or not any(bool(g.any()) for g in grads.values()):
             return "VACUOUS", "every gradient is zero" if grads else "no parameter gets a gradient", Where()
-        fastest = max(growth, key=lambda name: growth[name], default=None)
-        if fastest is not None and growth[fastest] > self._growth:
+        fastest = max(exploding, key=lambda name: growth[name], default=None)
+        if fastest is not None:
             detail = f"the gradient at {fastest} grows by {growth[fastest]:.3g} for each time step backwards"
             return "FAIL", detail, Where(module=fastest)
         sizes = [float(g.norm()) for g in grads.values()]
@@ -294,6 +307,8 @@ def _watch(name: str, trace: _Trace) -> Callable[..., None]:
         if not tensors:
             return
         output = tensors[0]
+        if output.dim() == 0:
+            return  # a constant
         call = len(trace.forward[name])
         trace.forward[name].append(output.detach())
         if trace.broken is None and not bool(torch.isfinite(output).all()):
@@ -306,7 +321,7 @@ def _watch(name: str, trace: _Trace) -> Callable[..., None]:
 
 def _step_of(x: Tensor, call: int) -> int:
     """The call, or, for the first call of a multi-step module, the first step that is not finite."""
-    if call == 0 and x.dim() >= 3:
+    if call == 0 and x.dim() in _MULTI_STEP:
         return int((~torch.isfinite(x)).flatten(1).any(1).nonzero()[0])
     return call
 
@@ -315,7 +330,7 @@ def _arrived(name: str, call: int, grad: Tensor, trace: _Trace) -> None:
     if trace.broken is None and not bool(torch.isfinite(grad).all()):
         where = Where(module=name, step=_step_of(grad, call))
         trace.broken, trace.direction = where, "the gradient that arrives at the output"
-    many = len(trace.forward[name]) == 1 and grad.dim() >= 3
+    many = len(trace.forward[name]) == 1 and grad.dim() in _MULTI_STEP
     rows = grad.detach().double()
     if many:
         for t, row in enumerate(rows):

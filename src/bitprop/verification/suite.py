@@ -263,6 +263,7 @@ def _audit(session: Session, call: SpikeCall, seed: int) -> GradientVerification
     return check_surrogate(
         spike,
         lambda x: claimed(x, *rest),
+        primal=session.claim.primal_for(call.module),
         name=call.function,
         dtypes=(dtype,),
         keep_dtype=dtype == torch.float64 and not session.lifted,
@@ -334,7 +335,7 @@ class BackpropagationVerificationSuite:
             loss_fn: ``loss_fn(outputs, targets)``.
             optimizer: of the model's parameters.
             ann_factory: seed to a conventional network with as many parameters, for the comparison.
-            snn_factory: seed to a fresh spiking network, for the comparison.
+            snn_factory: seed to a fresh spiking network, for the comparison and for convergence over five seeds.
             test: held-out samples and labels, for the comparison.
             reset_state: called with the model before every run, for models that keep state.
             say: told which part begins.
@@ -371,10 +372,17 @@ class BackpropagationVerificationSuite:
         say("weight stability")
         weight = self.stability_tester.check_weight_stability(model, inputs, targets, loss_fn, reset_state=reset_state)
         say("convergence")
-        convergence = self.convergence_analyzer.analyze_convergence(
-            model, batches, loss_fn, optimizer, epochs=self._epochs
-        )
+        analyzer = self.convergence_analyzer
+        convergence = analyzer.analyze_convergence(model, batches, loss_fn, optimizer, epochs=self._epochs)
         comparison = None
+        if snn_factory is not None:
+            convergence = analyzer.analyze_seeds(
+                snn_factory,
+                batches,
+                loss_fn,
+                lambda parameters: type(optimizer)(parameters, **optimizer.defaults),
+                epochs=self._epochs,
+            )
         if ann_factory is not None and snn_factory is not None and test is not None:
             say("comparison")
             train = torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
