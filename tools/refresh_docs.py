@@ -28,6 +28,7 @@ from bitprop.streams import product_count_table
 from bitprop.training.config import DataConfig, NetworkConfig, RunConfig, TrainingConfig
 from bitprop.training.sc_estimators import ESTIMATORS, make_estimator
 from bitprop.verification.estimators import profile_estimators
+from gradient_tables import markdown, peer_findings, planted_bugs
 
 __all__ = ["PICTURES", "SAMPLED", "TABLES", "config_keys", "parts_of", "replaced"]
 
@@ -118,13 +119,8 @@ def config_table() -> str:
                 name = key.rpartition(".")[2]
                 rows.append([f"`{name}`", f"`{_toml(field.default)}`", _accepts(key, field), meanings[name]])
         heading = f"**`[{section}]`**" if section else "**top level**"
-        parts.append(f"{heading}\n\n{_table(['key', 'default', 'accepts', 'meaning'], rows)}")
+        parts.append(f"{heading}\n\n{markdown(['key', 'default', 'accepts', 'meaning'], rows)}")
     return "\n\n".join(parts)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 # -- estimators ------------------------------------------------------------------------------------------------------
@@ -146,7 +142,7 @@ def estimator_claims() -> str:
                 estimator.variance_law,
             ]
         )
-    return _table(
+    return markdown(
         ["estimator", "mean of the estimates", "unbiased for", "needs the loss at", "evaluations", "variance over L"],
         rows,
     )
@@ -170,7 +166,7 @@ def estimator_profile() -> str:
                 _three_digits(p.variance_times_evaluations),
             ]
         )
-    return _table(
+    return markdown(
         [
             "estimator",
             "claims no bias",
@@ -214,7 +210,7 @@ def product_error_table() -> str:
             [f"{gate}, `{kind}`", *(f"{product_errors(kind, length)[index]:.4f}" for length in LENGTHS)]
             for kind in KINDS
         ]
-    return _table(["gate, source", *(f"L = {length}" for length in LENGTHS)], rows)
+    return markdown(["gate, source", *(f"L = {length}" for length in LENGTHS)], rows)
 
 
 def aligned_error_table() -> str:
@@ -228,7 +224,7 @@ def aligned_error_table() -> str:
             counts = product_count_table(*_numbers(kind, length, n, "aligned"), n)
             errors.append(math.sqrt(float(np.mean((counts / length - np.minimum.outer(share, share)) ** 2))))
         rows.append([f"AND, `{kind}`", *(f"{error:.4f}" for error in errors)])
-    return _table(["gate, source", *(f"L = {length}" for length in LENGTHS)], rows)
+    return markdown(["gate, source", *(f"L = {length}" for length in LENGTHS)], rows)
 
 
 def layer_source_table() -> str:
@@ -242,7 +238,7 @@ def layer_source_table() -> str:
             ("correlation", sources.correlation),
         ):
             rows.append([f"`{kind}`", role, _parameters(source), _first(source)])
-    return _table(["generator", "role", "parameters", "first numbers"], rows)
+    return markdown(["generator", "role", "parameters", "first numbers"], rows)
 
 
 def _parameters(source: AbstractSource) -> str:
@@ -258,7 +254,7 @@ def count_table() -> str:
     """A whole product-count table: 3 bits, one period of two Sobol dimensions."""
     counts = product_count_table(*_numbers("sobol", 8, 3), 3)
     rows = [[f"**{kx}**", *(str(count) for count in row)] for kx, row in enumerate(counts.tolist())]
-    return _table(["kx \\ kw", *(str(kw) for kw in range(9))], rows)
+    return markdown(["kx \\ kw", *(str(kw) for kw in range(9))], rows)
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------
@@ -356,6 +352,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "aligned-errors": aligned_error_table,
     "layer-sources": layer_source_table,
     "product-counts": count_table,
+    "planted-bugs": planted_bugs,
+    "peer-findings": peer_findings,
 }
 SAMPLED = frozenset({"estimator-profile"})
 PICTURES: dict[str, Callable[[], str]] = {

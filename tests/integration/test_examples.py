@@ -129,8 +129,10 @@ def test_outputs_are_paired() -> None:
 
 
 @pytest.fixture(scope="module")
-def refresh() -> dict[str, Any]:
-    return runpy.run_path(str(ROOT / "tools" / "refresh_docs.py"))
+def refresh() -> Iterator[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        yield runpy.run_path(str(ROOT / "tools" / "refresh_docs.py"))
 
 
 def test_generated_tables_are_up_to_date(refresh: dict[str, Any]) -> None:

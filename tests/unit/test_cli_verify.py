@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -203,3 +204,63 @@ def test_output_that_cannot_be_written(model: Path, tmp_path: Path) -> None:
     code, output = run(f"{model}:build", "--json", str(tmp_path / "file" / "report.json"))
     assert code == 3
     assert "cannot write" in output
+
+
+# -- audits of frameworks --------------------------------------------------------------------------------------------
+
+
+def test_an_audit_prints_its_findings_with_their_scripts(tmp_path: Path) -> None:
+    pytest.importorskip("norse")
+    code, output = run("--peer", "Norse", "--json", str(tmp_path / "audit.json"))
+    assert code == 1
+    kept = json.loads((tmp_path / "audit.json").read_text())
+    assert kept["framework"] == "norse"
+    assert kept["findings"]
+    for finding in kept["findings"]:
+        assert finding["key"] in output
+        assert finding["reproducer"].splitlines()[0] in output
+    assert "import norse.torch as nt" in output
+
+
+def test_an_audit_writes_its_scripts(tmp_path: Path) -> None:
+    pytest.importorskip("norse")
+    code, output = run("--peer", "norse", "--reproducers", str(tmp_path / "found"), "--json", "-")
+    assert code == 1
+    names = {finding["key"] for finding in json.loads(output)["findings"]}
+    assert {path.stem for path in (tmp_path / "found").glob("*.py")} == names
+    (tmp_path / "file").write_text("")
+    code, output = run("--peer", "norse", "--reproducers", str(tmp_path / "file" / "found"))
+    assert code == 3
+    assert "cannot write" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "neither"),
+        (["a.py:build", "--peer", "norse"], 2, "both"),
+        (["--peer", "norse", "--claim", "claim.toml"], 2, "--claim"),
+        (["--peer", "norse", "--scale", "0"], 2, "--scale"),
+        (["--peer", "norse", "--spike", "a:b"], 2, "--spike"),
+        (["--peer", "norse", "--html", "page.html"], 2, "--html"),
+        (["a.py:build", "--reproducers", "found"], 2, "--reproducers"),
+        (["--peer", "brian2"], 3, "snntorch"),
+        (["--peer", ""], 3, "expected a known framework"),
+        (["--peer", "../norse"], 3, "expected a known framework"),
+    ],
+)
+def test_audits_that_cannot_be(arguments: list[str], code: int, words: str) -> None:
+    found, output = run(*arguments)
+    assert found == code, output
+    assert words in output
+
+
+def test_a_missing_framework_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    code, output = run("--peer", "sinabs")
+    assert code == 3
+    assert "expected sinabs" in output
+    assert "pip install sinabs" in output

@@ -79,6 +79,10 @@ def test_pairs_and_intervals() -> None:
     assert result.difference_interval[0] <= result.difference <= result.difference_interval[1]
     assert conventional["multiplications"] > 0
     assert "proxy" in result.energy
+    first, second, difference = result.to_text().splitlines()
+    assert first.startswith(f"spiking: {spiking['parameters']:,} parameters, accuracy {spiking['accuracy']:.2%}")
+    assert second.startswith("conventional: ")
+    assert f"{100 * result.difference:+.2f} points" in difference
     again = ComparativeBenchmark().benchmark_training(
         snn, ann, (x[:150], y[:150]), (x[150:], y[150:]), loss, config=config, seeds=(0, 1, 2)
     )

@@ -67,7 +67,7 @@ def guarded_with(after_interrupt: str) -> Callable[[Callable[P, None]], Callable
             previous = signal.signal(signal.SIGTERM, _terminated)
             try:
                 command(*args, **kwargs)
-            except typer.Exit:
+            except (typer.Exit, typer.BadParameter):  # a wrong option is for the option parser to say
                 raise
             except KeyboardInterrupt:
                 notes.print("interrupted", style="bold yellow", end="; " if after_interrupt else "\n")

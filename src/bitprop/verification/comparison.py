@@ -134,6 +134,17 @@ class ComparisonResult:
         values: dict[str, Any] = plain(asdict(self))
         return values
 
+    def to_text(self) -> str:
+        """One line for each family, and the difference."""
+        lines = [
+            f"{row['name']}: {row['parameters']:,} parameters, accuracy {row['accuracy']:.2%}, "
+            f"{row['synaptic_operations']:,.0f} synaptic operations, multiplications {row['multiplications']:,.0f}"
+            for row in self.rows
+        ]
+        low, high = (100 * bound for bound in self.difference_interval)
+        found = f"{100 * self.difference:+.2f} points (95%: {low:+.2f} to {high:+.2f})"
+        return "\n".join([*lines, f"spiking less conventional, {len(self.seeds)} seeds: {found}"])
+
 
 class ComparativeBenchmark:
     """Trains spiking and conventional networks under the same conditions.

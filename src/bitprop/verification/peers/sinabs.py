@@ -1,0 +1,21 @@
+"""Audit of Sinabs against its own documentation: spike functions, surrogate slopes, resets, quantizers and layers.
+
+What is documented, and therefore not a finding: ``SumPool2d`` is LPPool2d with p = 1, whose gradient is zero where the
+window's sum is; a batch of another size draws its states at random.
+"""
+
+from __future__ import annotations
+
+from bitprop.verification.peers._run import PeerAudit, run_audit
+from bitprop.verification.peers._sinabs_probes import sinabs_probes
+
+__all__ = ["audit_sinabs"]
+
+
+def audit_sinabs() -> PeerAudit:
+    """Compare the installed Sinabs with its docstrings.
+
+    Raises:
+        ToolNotFoundError: it is not installed.
+    """
+    return run_audit("sinabs", "sinabs", ("activation", "layers"), "sinabs", sinabs_probes)

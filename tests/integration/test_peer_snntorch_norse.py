@@ -1,0 +1,318 @@
+"""The audits of snnTorch and Norse: what they find, what they leave alone, and that they vanish with the fault."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("snntorch")
+pytest.importorskip("norse")
+
+from bitprop.verification.peers import KINDS, PeerAudit, audit_peer  # noqa: E402
+from bitprop.verification.peers._probes import script  # noqa: E402
+from bitprop.verification.peers.norse import audit_norse  # noqa: E402
+from bitprop.verification.peers.snntorch import audit_snntorch, snntorch_probes  # noqa: E402
+from helpers.reproducers import check_reproducers, run_scripts  # noqa: E402
+
+VERSIONS = {"snntorch": "1.0.0", "norse": "1.1.0"}
+AUDITS: dict[str, Callable[[], PeerAudit]] = {"snntorch": audit_snntorch, "norse": audit_norse}
+
+KNOWN = {
+    "snntorch": {
+        "gradient": {"Sigmoid.finite", "LeakySpikeOperator.derivative"},
+        "forward": {
+            "Leaky.zero",
+            "inhibition.reset",
+            "inhibition.lstm",
+            "Lapicque.multi-valued",
+            "LeakyParallel.multi-valued",
+            "LeakyParallel.single-valued",
+            "LeakyParallel.dropout",
+            "RSynaptic.reset_delay",
+            "SLSTM.state",
+            "StateLeaky.graded_spikes_factor",
+            "DeltaLeaky.graded_spikes_factor",
+            "DeltaLeaky.beta",
+            "AssociativeLeaky.state",
+        },
+        "state": {
+            "Lapicque.learn_beta",
+            "Alpha.learn_alpha",
+            "SpikingNeuron.reset_mechanism",
+            "SpikingNeuron.zeros",
+            "RSynaptic.reset_hidden",
+            "RSynaptic.detach_hidden",
+            "StateLeaky.learnable",
+            "AssociativeLeaky.num_spiking_neurons",
+        },
+        "dtype": {"surrogate.dtype", "SLSTM.dtype"},
+        "documentation": {
+            "surrogate.threshold",
+            "ATan.derivative",
+            "neurons.delay",
+            "SpikeRateEscape.place",
+            "Lapicque.default",
+            "Lapicque.zero-input",
+            "Synaptic.spike_grad",
+            "Alpha.tau",
+            "StateLeaky.beta",
+            "LeakyParallel.shape",
+            "AssociativeLeaky.value",
+            "AssociativeLeaky.shape",
+        },
+    },
+    "norse": {
+        "gradient": {
+            "SuperSpike.slope",
+            "HeaviTanh.slope",
+            "Logistic.slope",
+            "HeaviCirc.slope",
+            "CircDist.slope",
+            "HeaviErfc.slope",
+            "ToSpikeTimes.gradient",
+            "adjoint.potential",
+            "adjoint.input-weights",
+            "adjoint.recurrent-weights",
+            "adjoint.refractory",
+        },
+        "forward": {
+            "coba_lif_step.input",
+            "lsnn.decay",
+            "lsnn.threshold",
+            "ada_lif_step.sign",
+            "ada_lif_step.reset",
+            "lif_adex_current_encoder.adaptation",
+            "lif_step_integral.shape",
+            "LIFMC.coupling",
+            "stdp_sensor.constant",
+            "adjoint.method",
+        },
+        "state": {"IAF.v_reset", "SequentialState.states"},
+        "dtype": {"LIF.dtype"},
+        "documentation": {
+            "HeaviErfc.primal",
+            "lif_step.detached",
+            "LIFAdEx.equation",
+            "lif.current",
+            "iaf.growth",
+            "LIFRefrac.start",
+            "sparse",
+            "examples",
+        },
+    },
+}
+GRAVE = ("gradient", "forward")
+RIGHT = {
+    "snntorch": {
+        *("surrogate.straight_through_estimator", "surrogate.triangular", "surrogate.fast_sigmoid", "surrogate.atan"),
+        *("surrogate.heaviside", "surrogate.spike_rate_escape", "surrogate.SSO", "surrogate.SFS"),
+        *("surrogate.custom_surrogate", "Synaptic", "Alpha"),
+    },
+    "norse": {
+        *("functional.threshold.Triangle", "functional.lif.lif_feed_forward_step", "functional.lif.lif_step"),
+        *("functional.lif_box.lif_box_feed_forward_step", "functional.iaf.iaf_feed_forward_step"),
+        *("functional.lif_ex.lif_ex_feed_forward_step", "functional.lif_adex.lif_adex_feed_forward_step"),
+        *("functional.leaky_integrator.li_feed_forward_step", "functional.izhikevich.izhikevich_feed_forward_step"),
+        *("functional.coba_lif.coba_lif_feed_forward_step", "LSNN", "LSNNRecurrent", "LIFEx", "LIFAdEx", "LI"),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def audits() -> dict[str, PeerAudit]:
+    return {name: audit() for name, audit in AUDITS.items()}
+
+
+def of_version(framework: str) -> None:
+    """Skip what is known of one release only."""
+    if importlib.metadata.version(framework) != VERSIONS[framework]:
+        pytest.skip(f"known findings are those of {framework} {VERSIONS[framework]}")
+
+
+def keys(audit: PeerAudit) -> set[str]:
+    return {finding.key.partition(".")[2] for finding in audit.findings}
+
+
+@pytest.mark.parametrize("framework", AUDITS)
+def test_what_is_known_is_found_and_nothing_else(framework: str, audits: dict[str, PeerAudit]) -> None:
+    of_version(framework)
+    audit = audits[framework]
+    found = {kind: {f.key.partition(".")[2] for f in audit.findings if f.kind == kind} for kind in KINDS}
+    assert found == KNOWN[framework]
+    assert audit.skipped == ()
+    assert audit.exit_code == 1
+    assert audit.seconds < 60.0
+    assert audit.probes >= 170
+
+
+@pytest.mark.parametrize("framework", AUDITS)
+def test_nothing_right_is_blamed(framework: str, audits: dict[str, PeerAudit]) -> None:
+    of_version(framework)
+    blamed = {s for finding in audits[framework].findings if finding.kind in GRAVE for s in finding.subjects}
+    assert blamed.isdisjoint(RIGHT[framework])
+
+
+@pytest.mark.parametrize("framework", AUDITS)
+def test_every_reproducer_shows_its_numbers_without_us(
+    framework: str, audits: dict[str, PeerAudit], tmp_path: Path
+) -> None:
+    check_reproducers(audits[framework], tmp_path)
+
+
+@pytest.mark.parametrize("framework", AUDITS)
+def test_findings_can_be_read_and_written(framework: str, audits: dict[str, PeerAudit], tmp_path: Path) -> None:
+    audit = audits[framework]
+    audit.write_reproducers(tmp_path / "found")
+    text, short = audit.to_text(), audit.to_text(reproducers=False)
+    for finding in audit.findings:
+        assert (tmp_path / "found" / f"{finding.key}.py").read_text(encoding="utf-8") == finding.reproducer
+        assert finding.key in short
+        assert "raise SystemExit" not in short
+        assert len(finding.reproducer.splitlines()) < 100
+    assert text.count("raise SystemExit") == len(audit.findings)
+
+
+def test_an_audit_leaves_no_trace() -> None:
+    import norse.torch as nt
+    import snntorch
+
+    mine = snntorch.RSynaptic(0.5, 0.5, all_to_all=False, init_hidden=True)
+    mine(torch.full((1, 1), 5.0))
+    before = list(snntorch.SpikingNeuron.instances)
+    rng = torch.get_rng_state()
+    audit_peer("snnTorch")
+    audit_peer("norse")
+    assert snntorch.SpikingNeuron.instances == before
+    assert float(mine.syn.detach()) == 5.0  # the class method that clears every neuron's state did not reach it
+    assert not nt.IAFParameters().v_reset.requires_grad
+    assert torch.equal(rng, torch.get_rng_state())
+
+
+def test_the_script_of_a_statement_that_holds_exits_0(tmp_path: Path) -> None:
+    probes = [
+        probe
+        for probe in snntorch_probes()
+        if probe.key in ("snntorch.Synaptic.zero", "snntorch.FastSigmoid.derivative")
+    ]
+    sources = [script(probe, package="snntorch", alias="snntorch") for probe in probes]
+    assert [code for code, _ in run_scripts(sources, tmp_path)] == [0] * len(probes)
+    assert len(probes) >= 3
+
+
+# -- faults that are mended --------------------------------------------------------------------------------------
+
+
+def mended_sigmoid(ctx: Any, grad_output: Any) -> Any:
+    (x,) = ctx.saved_tensors
+    return grad_output * ctx.slope * torch.sigmoid(ctx.slope * x) * torch.sigmoid(-ctx.slope * x), None
+
+
+def zeroed(*states: Any) -> None:
+    for state in states:
+        state.zero_()
+
+
+def test_findings_vanish_with_their_faults_in_snntorch(
+    audits: dict[str, PeerAudit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_version("snntorch")
+    import snntorch
+
+    def lstm(self: Any, x: Any, syn: Any = None, mem: Any = None) -> Any:
+        """SLSTM.forward with a state of the hidden size."""
+        shape = (x.shape[0], self.hidden_size)
+        self.syn = syn if syn is not None else self.syn if self.syn.shape == shape else x.new_zeros(shape)
+        self.mem = mem if mem is not None else self.mem if self.mem.shape == shape else x.new_zeros(shape)
+        self.reset = self.mem_reset(self.mem)
+        self.syn, self.mem = self.state_function(x)
+        self.spk = self.fire_inhibition(len(x), self.mem) if self.inhibition else self.fire(self.mem)
+        return self.spk if self.init_hidden and not self.output else (self.spk, self.syn, self.mem)
+
+    def base_zero(self: Any, x: Any) -> Any:
+        return (1 - self.reset) * self._base_state_function(x)
+
+    monkeypatch.setattr(snntorch.surrogate.Sigmoid, "backward", staticmethod(mended_sigmoid))
+    monkeypatch.setattr(snntorch.SpikingNeuron, "zeros", staticmethod(zeroed))
+    monkeypatch.setattr(snntorch.SLSTM, "forward", lstm)
+    monkeypatch.setattr(snntorch.Leaky, "_base_zero", base_zero)
+    audit = audit_snntorch()
+    gone = {"Sigmoid.finite", "SpikingNeuron.zeros", "SLSTM.state", "SLSTM.dtype", "Leaky.zero"}
+    assert keys(audits["snntorch"]) - keys(audit) == gone
+    assert keys(audit) <= keys(audits["snntorch"])
+    (lstm_left,) = [finding for finding in audit.findings if finding.key == "snntorch.inhibition.lstm"]
+    assert lstm_left.subjects == ("SConv2dLSTM",)
+
+
+def test_findings_vanish_with_their_faults_in_norse(
+    audits: dict[str, PeerAudit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_version("norse")
+    import norse.torch as nt
+
+    def slope(ctx: Any, grad_output: Any) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad_output / (1.0 + ctx.alpha * x.abs()) ** 2, None
+
+    step = nt.functional.coba_lif.coba_lif_step
+
+    def with_input(x: Any, state: Any, w: Any, back: Any, p: Any, dt: float = 0.001) -> Any:
+        """coba_lif_step with the conductances of the input kept."""
+        linear, relu = torch.nn.functional.linear, torch.relu
+        charged = state._replace(g_e=state.g_e + linear(x, relu(w)), g_i=state.g_i + linear(x, relu(-w)))
+        return step(x, charged, w, back, p, dt)
+
+    monkeypatch.setattr(nt.functional.superspike.SuperSpike, "backward", staticmethod(slope))
+    monkeypatch.setattr(nt.functional.coba_lif, "coba_lif_step", with_input)
+    audit = audit_norse()
+    assert keys(audits["norse"]) - keys(audit) == {"SuperSpike.slope", "coba_lif_step.input"}
+    assert keys(audit) <= keys(audits["norse"])
+
+
+# -- faults that are planted -------------------------------------------------------------------------------------
+
+
+def test_a_slope_that_is_off_by_a_thousandth_is_found(
+    audits: dict[str, PeerAudit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import norse.torch as nt
+    import snntorch
+
+    right, triangle = snntorch.surrogate.ATan.backward, nt.functional.threshold.Triangle.backward
+    monkeypatch.setattr(
+        snntorch.surrogate.ATan, "backward", staticmethod(lambda ctx, g: (right(ctx, g)[0] * 1.001, None))
+    )
+    monkeypatch.setattr(
+        nt.functional.threshold.Triangle, "backward", staticmethod(lambda ctx, g: (triangle(ctx, g)[0] * 1.001, None))
+    )
+    new = keys(audit_snntorch()) - keys(audits["snntorch"])
+    assert {"ATan.primal", "Leaky.subtract", "Synaptic.zero", "RLeaky.none", "StateLeaky.dynamics"} <= new
+    assert not any(key.startswith(("FastSigmoid", "Sigmoid", "Triangular")) for key in new)
+    new = keys(audit_norse()) - keys(audits["norse"])
+    assert {"Triangle.slope", "lif_feed_forward_step.gradient", "lif_step.gradient"} <= new
+    assert not any(key.endswith(".forward") for key in new)
+
+
+def test_a_reset_that_carries_a_gradient_is_found(
+    audits: dict[str, PeerAudit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import snntorch
+
+    monkeypatch.setattr(snntorch.SpikingNeuron, "mem_reset", lambda self, mem: self.spike_grad(mem - self.threshold))
+    new = keys(audit_snntorch()) - keys(audits["snntorch"])
+    assert {"Leaky.subtract", "Synaptic.subtract", "Lapicque.subtract", "RLeaky.subtract"} <= new
+    assert "Leaky.none" not in new
+
+
+def test_a_leak_of_the_wrong_sign_is_found(audits: dict[str, PeerAudit], monkeypatch: pytest.MonkeyPatch) -> None:
+    import norse.torch as nt
+
+    li = nt.functional.leaky_integrator
+    step = li.li_feed_forward_step
+    monkeypatch.setattr(li, "li_feed_forward_step", lambda x, s, *p, dt=0.001: step(x, s, *p, dt=-dt))
+    new = keys(audit_norse()) - keys(audits["norse"])
+    assert new == {"li_feed_forward_step.forward", "li_feed_forward_step.gradient"}
