@@ -31,6 +31,10 @@ DECISIVE = frozenset({"determinism", "surrogate_audit", "tangent_replay", "detac
 detached reset, which is no fault of the model's."""
 
 
+_GRADIENT = ("tangent_replay", "finite_difference", "estimator_target", "sc_relaxed")
+"""What ``report["gradient_verification"]`` is: the first of these that was carried out."""
+
+
 def model_digest(model: nn.Module) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of every parameter and buffer."""
     digest = hashlib.sha256()
@@ -56,8 +60,8 @@ def software() -> dict[str, str]:
 class VerificationReport(Mapping[str, Any]):
     """What a verification found.
 
-    As a mapping it has the keys ``status``, ``results``, ``stability``, ``convergence``, ``comparison``,
-    ``environment``, ``hashes``, ``claim`` and ``schema_version``, and every result under its own name.
+    As a mapping it has the keys ``status``, ``results``, ``gradient_verification``, ``stability``, ``convergence``,
+    ``comparison``, ``environment``, ``hashes``, ``claim`` and ``schema_version``, and every result under its own name.
 
     Attributes:
         subject: what was verified, in words.
@@ -144,8 +148,10 @@ class VerificationReport(Mapping[str, Any]):
         return sha256_bytes(repr(values).encode())
 
     def _values(self) -> dict[str, Any]:
-        named = {result.name: result for result in self.results}
+        named: dict[str, Any] = {result.name: result for result in self.results}
+        gradient = [named[name] for name in _GRADIENT if name in named] or list(self.results)
         return {
+            "gradient_verification": gradient[0] if gradient else None,
             **named,
             "schema_version": SCHEMA_VERSION,
             "status": self.status,
