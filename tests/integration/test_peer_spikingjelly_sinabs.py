@@ -75,6 +75,8 @@ KNOWN = {
             "recordings",
             "recurrent.chunks",
             "recurrent.deepcopy",
+            "reset_states.recurrent",
+            "reset_states.itself",
             "ALIF.synaptic-state",
             "ALIF.deepcopy",
             "ALIF.train_alphas-repr",

@@ -1,7 +1,8 @@
 """Two checks of what surrounds a gradient: is the run repeatable, and do gradients stop where the claim says.
 
-**Determinism.**  Two forward passes after a reset must be equal bit for bit.  If they are not, the model keeps state
-between calls, or draws random numbers; either makes every other figure a figure of one accident.
+**Determinism.**  Two forward passes after a reset must be equal bit for bit, and their gradients equal to rounding: a
+potential that is kept changes the gradient before it changes a spike.  If they are not, the model keeps state between
+calls, or draws random numbers; either makes every other figure a figure of one accident.
 
 **Detach audit.**  The places where the code stops gradients (``detach``, ``.data``, ``no_grad``, a comparison used as a
 number) are found by running it.  A place counts if letting the gradient pass changes the gradient.
@@ -11,33 +12,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from bitprop.errors import BitpropError
 from bitprop.seeds import derive_seed
 from bitprop.verification.claim import Claim
 from bitprop.verification.replay import OpaqueSpikesError, Problem, RunError, Session, Snapshot, random_state
-from bitprop.verification.replay._tape import CutSite
+from bitprop.verification.replay._tape import CutSite, SpikeCall
 from bitprop.verification.result import GradientVerificationResult, Where
 
 __all__ = ["check_determinism", "detach_audit"]
+
+_ROUNDING = 64.0
+"""Units in the last place of float32 by which gradients of two runs may differ."""
 
 
 def check_determinism(
     model: nn.Module,
     inputs: Any,
+    targets: Any = None,
+    loss_fn: Callable[..., Tensor] | None = None,
     *,
     claim: Claim | None = None,
     reset_state: Callable[[nn.Module], object] | None = None,
 ) -> GradientVerificationResult:
-    """Run the model twice and compare every output bit for bit.
+    """Run the model twice and compare every output bit for bit, and the gradients where there is a loss.
 
     Args:
         model: the module under test; its state is put back.
         inputs: as for the replay.
+        targets: second argument of the loss.
+        loss_fn: one number; ``None``: outputs alone are compared.
         claim: ``stochastic`` says that random draws are meant; the two runs then draw the same numbers.
         reset_state: called with the model before each run.
 
@@ -46,7 +56,8 @@ def check_determinism(
 
     Raises:
         DataError: inputs are not finite.
-        RunError: the model raised.
+        ShapeError: the loss is not one number.
+        RunError: the model or the loss raised.
 
     Example:
         >>> check_determinism(nn.Linear(2, 1), torch.ones(3, 2)).status
@@ -55,30 +66,32 @@ def check_determinism(
         'ILL_POSED'
     """
     chosen = claim or Claim()
-    problem = Problem(model, inputs, None, lambda outputs: outputs, reset_state)
+    problem = Problem(model, inputs, targets, loss_fn or _no_loss, reset_state)
     snapshot = Snapshot(model)
     try:
-        with random_state() as rewind, torch.no_grad():
-            first = _tensors(problem)
+        with random_state() as rewind:
+            first = _run(problem)
             if chosen.stochastic:
                 rewind()
-            second = _tensors(problem)
-            free = _compare(first, second)
+            free = _compare(first, _again(problem))
             snapshot.restore()
             rewind()
-            third = _tensors(problem)
+            third = _run(problem)
             snapshot.restore()
             rewind()
-            repeated = _compare(third, _tensors(problem))
+            repeated = _compare(third, _run(problem))
+        is_random = free is not None and repeated is None and _is_random(problem, snapshot)
     finally:
         snapshot.restore()
     status: Any = "PASS"
-    detail = f"{len(first)} outputs are equal bit for bit in two runs"
+    detail = f"{len(first.outputs)} outputs are equal bit for bit in two runs"
+    if first.gradients:
+        detail += ", gradients to rounding"
     if free is not None:
         if repeated is not None:
             status = "FAIL"
             detail = f"{free}, even from the same state and random numbers: something outside the model changes"
-        elif _is_random(problem, snapshot):
+        elif is_random:
             status = "ILL_POSED"
             detail = (
                 f"{free}: the model draws random numbers; its gradient is that of one draw, say stochastic = true in "
@@ -103,31 +116,81 @@ def check_determinism(
     )
 
 
-def _tensors(problem: Problem) -> list[Tensor]:
+@dataclass(frozen=True)
+class _Run:
+    """What one run gave."""
+
+    outputs: list[Tensor]
+    gradients: dict[str, Tensor | None]
+    problem: str = ""
+
+
+def _no_loss(outputs: Any) -> Any:
+    return outputs
+
+
+def _run(problem: Problem) -> _Run:
+    with torch.set_grad_enabled(problem.loss_fn is not _no_loss):
+        try:
+            outputs = problem.outputs(problem.inputs)
+        except Exception as error:
+            raise RunError(f"the forward pass raised {type(error).__name__}: {error}") from error
+        found = [x.detach().clone() for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)]
+        parameters = problem.parameters()
+        if problem.loss_fn is _no_loss or not parameters:
+            return _Run(found, {})
+        try:
+            loss = problem.loss_of(outputs, problem.targets)
+        except BitpropError:
+            raise
+        except Exception as error:
+            raise RunError(f"the loss raised {type(error).__name__}: {error}") from error
+        if not loss.requires_grad:
+            return _Run(found, {})
+        try:
+            gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        except Exception as error:
+            raise RunError(f"the backward pass raised {type(error).__name__}: {error}") from error
+    return _Run(found, dict(zip(parameters, gradients, strict=True)))
+
+
+def _again(problem: Problem) -> _Run:
+    """A second run; that it cannot go backwards through the state of the first is what it finds."""
     try:
-        outputs = problem.outputs(problem.inputs)
-    except Exception as error:
-        raise RunError(f"the forward pass raised {type(error).__name__}: {error}") from error
-    return [x.detach().clone() for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)]
+        return _run(problem)
+    except RunError as error:
+        return _Run([], {}, f"a second run failed: {error}")
 
 
-def _compare(first: list[Tensor], second: list[Tensor]) -> str | None:
-    if len(first) != len(second):
-        return f"two runs gave {len(first)} and {len(second)} outputs"
-    for k, (a, b) in enumerate(zip(first, second, strict=True)):
+def _compare(first: _Run, second: _Run) -> str | None:
+    if second.problem:
+        return second.problem
+    if len(first.outputs) != len(second.outputs):
+        return f"two runs gave {len(first.outputs)} and {len(second.outputs)} outputs"
+    for k, (a, b) in enumerate(zip(first.outputs, second.outputs, strict=True)):
         if a.shape != b.shape or not torch.equal(torch.nan_to_num(a), torch.nan_to_num(b)):
             off = "shapes" if a.shape != b.shape else f"{int((a != b).sum())} of {a.numel()} values"
             return f"output {k} differs between two runs in {off}"
+    for name, g in first.gradients.items():
+        h = second.gradients.get(name)
+        if (g is None) != (h is None) or (g is not None and h is not None and not _close(g, h)):
+            return f"outputs are equal, but the gradient of {name} differs between two runs"
     return None
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    """Equal to the rounding of sums that threads may order differently."""
+    a, b = torch.nan_to_num(a.double()), torch.nan_to_num(b.double())
+    return bool((a - b).norm() <= _ROUNDING * torch.finfo(torch.float32).eps * max(a.norm(), b.norm()))
 
 
 def _is_random(problem: Problem, snapshot: Snapshot) -> bool:
     """Whether two runs from one state differ unless the random numbers are the same."""
-    with random_state(), torch.no_grad():
+    with random_state():
         snapshot.restore()
-        first = _tensors(problem)
+        first = _run(problem)
         snapshot.restore()
-        return _compare(first, _tensors(problem)) is not None
+        return _compare(first, _run(problem)) is not None
 
 
 def detach_audit(session: Session, *, seed: int = 0) -> GradientVerificationResult:
@@ -206,7 +269,7 @@ def _detached(
 ) -> tuple[Any, ...] | None:
     spiking = list(dict.fromkeys(call.module for call in session.tape.spikes))
     held = [site for site in sites if site.discrete]
-    without = [m for m in spiking if not any(site.module == m for site in held) and _passes_reset(session, m)]
+    without = [m for m in spiking if _resets_attached(session, m, _nearest(m, held, spiking))]
     if without:
         call = next(c for c in session.tape.spikes if c.module == without[0])
         place = CutSite(0, "detach", call.module, call.line, call.step, discrete=True, in_loss=False)
@@ -217,17 +280,50 @@ def _detached(
     return None
 
 
-def _passes_reset(session: Session, module: str) -> bool:
-    """Whether a tangent at a module's spikes reaches the next input of the same spike function."""
+def _nearest(module: str, held: list[CutSite], spiking: list[str]) -> list[CutSite]:
+    """The sites of a module and its parts; else of the closest module around it: its spikes may be a part of it."""
+    within = f"{module}." if module else ""
+    own = [x for x in held if x.module == module or (x.module.startswith(within) and x.module not in spiking)]
+    while not own and module:
+        module = module.rpartition(".")[0]
+        own = [x for x in held if x.module == module]
+    return own
+
+
+def _resets_attached(session: Session, module: str, held: list[CutSite]) -> bool:
+    """Whether tangents at a module's spikes reach its next inputs, and no cut of its own stops any of them.
+
+    A recurrent connection carries them there too, past a detached reset; a cut of something else, such as a constant,
+    stops none of them.
+    """
     calls = [call for call in session.tape.spikes if call.module == module]
-    for call in calls:
-        following = [x for x in calls if x.line == call.line and x.step == call.step + 1]
-        if following and following[0].x0.shape == call.s0.shape:
-            session.replay({}, injections={call.index: torch.ones_like(call.s0, dtype=torch.float64)})
-            arrived = session.seen.get(following[0].index)
-            if arrived is not None and bool((arrived != 0).any()):
-                return True
-    return False
+    pairs = [
+        (call, following)
+        for call in calls
+        for following in calls
+        if following.line == call.line and following.step == call.step + 1 and following.x0.shape == call.s0.shape
+    ]
+    if not pairs:
+        return False
+    injections = {call.index: torch.ones_like(call.s0, dtype=torch.float64) for call, _ in pairs}
+    arrived = _arrivals(session, pairs, injections, None)
+    if all(bool((x == 0).all()) for x in arrived):
+        return False
+    if not held:
+        return True
+    keys = {(site.line, site.kind) for site in held}
+    opened = _arrivals(session, pairs, injections, lambda site: session.passes(site) or (site.line, site.kind) in keys)
+    return all(torch.equal(x, y) for x, y in zip(arrived, opened, strict=True))
+
+
+def _arrivals(
+    session: Session,
+    pairs: list[tuple[SpikeCall, SpikeCall]],
+    injections: dict[int, Tensor],
+    passes: Callable[[CutSite], bool] | None,
+) -> list[Tensor]:
+    session.replay({}, injections=injections, passes=passes)
+    return [session.seen.get(following.index, torch.zeros(())) for _, following in pairs]
 
 
 def _scale(gradient: Tensor) -> float:

@@ -168,7 +168,12 @@ def _spiking(
         if full:
             _timed(results, say, "smooth network", lambda: check_smooth_taylor(session, seed=seed))
 
-    _timed(results, say, "determinism", lambda: check_determinism(model, inputs, claim=claim, reset_state=reset_state))
+    _timed(
+        results,
+        say,
+        "determinism",
+        lambda: check_determinism(model, inputs, targets, loss_fn, claim=claim, reset_state=reset_state),
+    )
     narrow = any(p.is_floating_point() and p.dtype != torch.float64 for p in model.parameters())
     try:
         with _session(model, inputs, targets, loss_fn, claim, "float64", reset_state) as session:

@@ -285,7 +285,7 @@ def sequential_states(nt: Any) -> tuple[float, float]:
 
 def half_precision(nt: Any, name: str) -> tuple[float, float]:
     """Bits of the spikes for an input of 16 bits; NaN where the second step raises."""
-    arguments = (1, 1) if "Recurrent" in name else ()
+    arguments = (1, 1) if "Recurrent" in name or name == "CobaLIFCell" else ()
     with torch.random.fork_rng(devices=[]):
         layer = getattr(nt, name)(*arguments).bfloat16()
     shape = (1, 1) if name.endswith("Cell") else (2, 1, 1)

@@ -179,17 +179,17 @@ def leaky_step(x: Tensor, state: tuple[Tensor, ...], cut: bool) -> tuple[Tensor,
 
 
 def izhikevich_call(nt: Any, x: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """izhikevich_feed_forward_step, tau_inv = 250."""
+    """izhikevich_feed_forward_step, tau_inv = 25."""
     module = nt.functional.izhikevich
-    p = module.IzhikevichParameters(a=0.02, b=0.2, c=-65.0, d=6.0, method="triangle", alpha=0.5)
+    p = module.IzhikevichParameters(0.02, 0.2, -65.0, 6.0, tau_inv=25.0, method="triangle", alpha=0.5)
     return module.izhikevich_feed_forward_step(40.0 * x, module.IzhikevichState(*state), p)  # type: ignore[no-any-return]
 
 
 def izhikevich_step(x: Tensor, state: tuple[Tensor, ...], cut: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u), in steps of 1/4 ms; at 30 mV v = c and u = u + d."""
+    """v' = 0.04 v^2 + 5 v + 140 - u + I, u' = a (b v - u), in steps of 1/40 ms; at 30 mV v = c and u = u + d."""
     v, u = state
-    u_new = u + 0.25 * 0.02 * (0.2 * v - u)
-    v = v + 0.25 * (0.04 * v**2 + 5.0 * v + 140.0 - u + 40.0 * x)
+    u_new = u + 0.025 * 0.02 * (0.2 * v - u)
+    v = v + 0.025 * (0.04 * v**2 + 5.0 * v + 140.0 - u + 40.0 * x)
     z = spike(v - 30.0)
     return z, ((1 - z) * v - 65.0 * z, u_new + 6.0 * z)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from bitprop.verification.peers import _norse_measures as m
 from bitprop.verification.peers import _norse_neurons as n
 from bitprop.verification.peers import _norse_surrogates as s
+from bitprop.verification.peers._norse_steps import FORWARD_ONLY, MORE_MODELS
 from bitprop.verification.peers._probes import Probe, linear_spike, worst_pair
 
 __all__ = ["norse_probes"]
@@ -120,13 +121,13 @@ def _thresholds() -> Iterator[Probe]:
 
 
 def _dynamics() -> Iterator[Probe]:
-    for name, (call, step, states) in n.MODELS.items():
+    for name, (call, step, states) in {**n.MODELS, **MORE_MODELS}.items():
         uses: tuple[Callable[..., object], ...] = (n.spike, linear_spike, n.weights_of, worst_pair)
         uses = (*uses, n.lif_step) if step is n.recurrent_step else uses
         coba = name == "coba_lif.coba_lif_step"
         says = str(step.__doc__).rstrip(".")
-        for what in ("forward", "gradient"):
-            cut = name == "lif.lif_step" and what == "gradient"
+        for what in ("forward",) if name in FORWARD_ONLY else ("forward", "gradient"):
+            cut = name in ("lif.lif_step", "lsnn.lsnn_step") and what == "gradient"
             yield Probe(
                 f"norse.{name.partition('.')[2]}.{'input' if coba else what}", f"functional.{name}",
                 "forward" if what == "forward" or coba else "gradient",
@@ -141,6 +142,14 @@ def _dynamics() -> Iterator[Probe]:
                 "the equations of lif_feed_forward_step, whose gradient passes through the reset: " + says,
                 "the spike is detached in the reset, of which nothing is said; lif_feed_forward_step and "
                 "lif_step_sparse do not detach it",
+                n.run_of, (call, step, states, "gradient", False), uses, 1e-5,
+            )  # fmt: skip
+        if name == "lsnn.lsnn_step":
+            yield Probe(
+                "norse.lsnn_step.detached", f"functional.{name}", "documentation",
+                "the equations of lsnn_feed_forward_step, whose gradient passes through the reset: " + says,
+                "the spike is detached in the reset and in the jump of b, of which nothing is said; "
+                "lsnn_feed_forward_step does not detach it",
                 n.run_of, (call, step, states, "gradient", False), uses, 1e-5,
             )  # fmt: skip
 
@@ -259,22 +268,25 @@ def _adjoint() -> Iterator[Probe]:
 
 
 def _modules() -> Iterator[Probe]:
-    for name in ("LIFCell", "LIF", "LIFRecurrentCell", "LIFRecurrent"):
+    for name in ("LIFCell", "LIF", "LIFRecurrentCell", "LIFRecurrent", "LIFRefracRecurrent"):
         yield Probe(
             "norse.sparse", name, "documentation",
             "'sparse (bool): Whether to apply sparse activation functions (True) or not (False)'",
             "there is no such argument: TypeError; sparse inputs choose the sparse step by themselves",
             m.sparse_argument, (name,),
         )  # fmt: skip
-    for name, arguments in (
-        ("LIFCell", (2, 4)),
-        ("LIFExCell", (10, 20)),
-        ("Izhikevich", ()),
-        ("IzhikevichRecurrentCell", (2, 4)),
+    for subject, name, arguments in (
+        ("LIFCell", "LIFCell", (2, 4)),
+        ("LIFExCell", "LIFExCell", (10, 20)),
+        ("Izhikevich", "Izhikevich", ()),
+        ("IzhikevichRecurrentCell", "IzhikevichRecurrentCell", (2, 4)),
+        ("LIFAdEx", "LIFAdExLayer", (2, 4)),
+        ("RegularizationCell", "LIFCell", (2, 4)),
+        ("SpikeLatencyEncoder", "ConstantCurrentLIFEncoder", ()),
     ):
         yield Probe(
-            "norse.examples", name, "documentation", "the constructor call of the docstring's example",
-            "it raises TypeError", m.example, (name, arguments),
+            "norse.examples", subject, "documentation", "the constructor call of the docstring's example",
+            "it raises", m.example, (name, arguments),
         )  # fmt: skip
     for name in ("IAFCell", "IAF"):
         yield Probe(
@@ -288,7 +300,13 @@ def _modules() -> Iterator[Probe]:
         "'state: Either a list of states for each module or None'; the states are returned",
         "the caller's list is overwritten: the same list does not start a second sequence", m.sequential_states,
     )  # fmt: skip
-    for name in ("LIFCell", "LIF", "LIFRecurrentCell", "LIFRecurrent", "LSNN", "LIFEx", "LIFAdEx"):
+    for name in (
+        *("LIFCell", "LIF", "LIFRecurrentCell", "LIFRecurrent", "LI", "LIFRefracRecurrent"),
+        *("LSNN", "LIFEx", "LIFAdEx", "LIFBoxCell", "LICell", "LIBoxCell", "LIFRefracCell"),
+        *("LIFRefracRecurrentCell", "LIFExRecurrent", "LIFAdExRecurrent", "LSNNRecurrent"),
+        *("LIFAdExRefracCell", "LIFAdExRefracRecurrent", "LIFMCRecurrentCell", "LIFMCRefracRecurrentCell"),
+        *("CobaLIFCell",),
+    ):
         yield Probe(
             "norse.LIF.dtype", name, "dtype", "spikes to be passed to the next layer, as LSNN and LIFAdEx return them",
             "the initial state is float32 whatever the input is: spikes of a bfloat16 network are float32, which the "

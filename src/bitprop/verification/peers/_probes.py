@@ -7,6 +7,7 @@ and what a maintainer runs are the same lines.
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import math
 import re
@@ -171,7 +172,8 @@ def script(probe: Probe, *, package: str, alias: str) -> str:
     functions = [*probe.uses, *_functions(probe.arguments), probe.measure]
     sources = [textwrap.dedent(inspect.getsource(function)).strip() for function in dict.fromkeys(functions)]
     body = re.sub(r"  # type: ignore\[[^]]*\]", "", "\n\n\n".join(sources))
-    used = sorted(set(re.findall(rf"\b{alias}\.([a-z]\w*)", body)))
+    named = sorted(set(re.findall(rf"\b{alias}\.([a-z]\w*)", body)))
+    used = [name for name in named if importlib.util.find_spec(f"{package}.{name}")]
     call = ", ".join([alias, *(_literal(value) for value in probe.arguments)])
     return "\n".join(
         [

@@ -13,19 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bitprop.verification.peers._probes import linear_spike, worst_pair
+from bitprop.verification.peers._probes import Probe, linear_spike, worst_pair
 
 __all__ = [
-    "alif_adaptation",
-    "alif_bump",
-    "alif_chunks",
-    "alif_copy",
-    "alif_frozen",
-    "alif_printed",
-    "alif_reset",
-    "alif_reset_adaptation",
-    "alif_synapse",
-    "alif_synapse_input",
     "alpha_start",
     "exp_leak_bound",
     "exp_leak_input",
@@ -49,9 +39,11 @@ __all__ = [
     "recurrent_dtype",
     "recurrent_dynamics",
     "recurrent_input",
+    "reset_states",
     "rounding_bits",
     "shared_slope",
     "shared_threshold",
+    "sinabs_probe",
     "spike_backward",
     "spike_bits",
     "spike_finite",
@@ -59,6 +51,21 @@ __all__ = [
     "squeezed",
     "surrogate_at",
 ]
+
+
+def sinabs_probe(
+    key: str,
+    subject: str,
+    kind: str,
+    says: str,
+    found: str,
+    measure: Callable[..., tuple[float, float]],
+    *arguments: Any,
+    uses: tuple[Callable[..., Any], ...] = (),
+    tolerance: float = 1e-6,
+) -> Probe:
+    """A probe whose key starts with the framework's name."""
+    return Probe(f"sinabs.{key}", subject, kind, says, found, measure, arguments, uses, tolerance)
 
 
 def normal(x: Tensor, mean: float, sigma: float) -> Tensor:
@@ -397,96 +404,12 @@ def exp_leak_bound(sinabs: Any) -> tuple[float, float]:
     return -0.5, float(layer(torch.full((1, 3, 1), -5.0)).min().detach())
 
 
-def alif_adaptation(sinabs: Any, reset: str) -> tuple[float, float]:
-    """Gradient of tau_adapt through the adaptive threshold B, along which the spikes have the slope -g."""
-    layer = sinabs.layers.ALIF(5.0, 10.0, norm_input=False, reset_fn=getattr(sinabs.activation, reset)()).double()
-    x = torch.rand(1, 20, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    layer(x).sum().backward()
-    tau = torch.tensor(10.0, dtype=torch.float64, requires_grad=True)
-    alpha, rho = math.exp(-1 / 5), torch.exp(-1 / tau)
-    v, b, total = torch.zeros_like(x[:, 0]), torch.zeros_like(x[:, 0]), torch.zeros((), dtype=torch.float64)
-    for t in range(20):
-        v = alpha * v + x[:, t]
-        threshold = 1.0 + 1.8 * b
-        width = 0.5 * threshold.detach()
-        s = linear_spike(v - threshold, lambda z, width=width: torch.exp(-z.abs() / width) / width)  # type: ignore[misc]
-        v = v - s * threshold if reset == "MembraneSubtract" else v * (s == 0)
-        b = rho * b + (1 - rho) * s
-        total = total + s.sum()
-    (documented,) = torch.autograd.grad(total, tau)
-    computed = layer.tau_adapt.grad
-    return float(documented), 0.0 if computed is None else float(computed)
-
-
-def alif_reset(sinabs: Any) -> tuple[float, float]:
-    """Potential after a second spike: b0 = 1 is subtracted each time."""
-    layer = sinabs.layers.ALIF(tau_mem=5.0, tau_adapt=2.0, norm_input=False)
-    layer(torch.tensor([[[2.0], [5.0]]]))
-    return math.exp(-1 / 5) * (2.0 - 1.0) + 5.0 - 1.0, float(layer.v_mem.detach())
-
-
-def alif_reset_adaptation(sinabs: Any) -> tuple[float, float]:
-    """Adaptation b after a spike: 0."""
-    layer = sinabs.layers.ALIF(tau_mem=5.0, tau_adapt=2.0, norm_input=False)
-    layer(torch.tensor([[[2.0]]]))
-    return 0.0, float(layer.b.detach())
-
-
-def alif_bump(sinabs: Any) -> tuple[float, float]:
-    """Rise of the threshold after one spike: adapt_scale."""
-    layer = sinabs.layers.ALIF(tau_mem=5.0, tau_adapt=100.0, adapt_scale=1.8, norm_input=False)
-    layer(torch.tensor([[[2.0]]]))
-    return 1.8, float(layer.spike_threshold.detach()) - 1.0
-
-
-def alif_synapse(sinabs: Any) -> tuple[float, float]:
-    """Decay of the synaptic current of ALIF in one step: exp(-1 / tau_syn)."""
-    layer = sinabs.layers.ALIF(5.0, 10.0, tau_syn=5.0, spike_threshold=torch.tensor(1e6))
-    layer.record_states = True
-    x = torch.zeros(1, 3, 1)
-    x[:, 0] = 1.0
-    layer(x)
-    potential = layer.v_mem.detach().item()
-    decay, alpha, current, v = math.exp(-1 / 5), math.exp(-1 / 5), 0.0, 0.0
-    for value in (1.0, 0.0, 0.0):
-        current = decay * (current + value)
-        v = alpha * v + (1 - alpha) * current
-    return v, potential
-
-
-def alif_synapse_input(sinabs: Any) -> tuple[float, float]:
-    """Synaptic current after the first input of 1: input as it is, i(t+1) = ... + input."""
-    layer = sinabs.layers.ALIF(5.0, 10.0, tau_syn=5.0, norm_input=False, spike_threshold=torch.tensor(1e6))
-    layer(torch.ones(1, 1, 1))
-    return 1.0, float(layer.v_mem.detach())
-
-
-def alif_chunks(sinabs: Any) -> tuple[float, float]:
-    """Potential after four steps in one call, and in two calls of two, without a reset between them."""
-    x, found = torch.ones(1, 4, 1), []
-    for chunks in (1, 2):
-        layer = sinabs.layers.ALIF(5.0, 10.0, tau_syn=20.0, norm_input=False, spike_threshold=torch.tensor(1e6))
-        for chunk in x.chunk(chunks, dim=1):
-            layer(chunk)
-        found.append(float(layer.v_mem.detach()))
-    return found[0], found[1]
-
-
-def alif_copy(sinabs: Any) -> tuple[float, float]:
-    """norm_input of a deep copy of a layer with norm_input=False."""
-    return 0.0, float(copy.deepcopy(sinabs.layers.ALIF(5.0, 10.0, norm_input=False)).norm_input)
-
-
-def alif_frozen(sinabs: Any) -> tuple[float, float]:
-    """Trainable parameters of ALIF(train_alphas=True) after it was printed: three."""
-    layer = sinabs.layers.ALIF(5.0, 10.0, tau_syn=5.0, train_alphas=True)
-    repr(layer)
-    return 3.0, float(sum(parameter.requires_grad for parameter in layer.parameters()))
-
-
-def alif_printed(sinabs: Any) -> tuple[float, float]:
-    """Printing ALIF(train_alphas=True) without synapse: one text."""
-    try:
-        return 1.0, float(bool(repr(sinabs.layers.ALIF(5.0, 10.0, train_alphas=True))))
-    except AttributeError:
-        return 1.0, math.nan
+def reset_states(sinabs: Any, name: str, parameters: dict[str, Any], inside: bool) -> tuple[float, float]:
+    """Potential of a layer, in a Sequential or alone, after sinabs.reset_states: 0."""
+    if "Recurrent" in name:
+        parameters = {**parameters, "rec_connect": torch.nn.Identity()}
+    layer = getattr(sinabs.layers, name)(**parameters)
+    model = torch.nn.Sequential(layer) if inside else layer
+    model(0.3 * torch.ones(1, 2, 1))
+    sinabs.reset_states(model)
+    return 0.0, float(layer.v_mem.detach())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 
 from bitprop.verification.peers import _sinabs_measures as m
 from bitprop.verification.peers._probes import Probe, linear_spike, worst_pair
+from bitprop.verification.peers._sinabs_adaptive import adaptive_probes
+from bitprop.verification.peers._sinabs_measures import sinabs_probe
 
 __all__ = ["sinabs_probes"]
 
@@ -17,20 +18,6 @@ __all__ = ["sinabs_probes"]
 _POINTS = (-100.0, -3.0, -1.2, -0.5, -0.1, 0.0, 0.3, 0.5, 0.9, 1.0, 1.1, 1.5, 1.9, 2.0, 2.5, 3.7, 4.0, 100.0)
 _SPIKES = ("SingleSpike", "MultiSpike", "MaxSpike")
 _SLOPES = ("SingleExponential", "Gaussian", "MultiGaussian", "Heaviside", "PeriodicExponential")
-
-
-def _probe(
-    key: str,
-    subject: str,
-    kind: str,
-    says: str,
-    found: str,
-    measure: Callable[..., tuple[float, float]],
-    *arguments: Any,
-    uses: tuple[Callable[..., Any], ...] = (),
-    tolerance: float = 1e-6,
-) -> Probe:
-    return Probe(f"sinabs.{key}", subject, kind, says, found, measure, arguments, uses, tolerance)
 
 
 def _surrogates() -> Iterator[Probe]:
@@ -44,7 +31,7 @@ def _surrogates() -> Iterator[Probe]:
             ("SingleExponential", m.exponential, {}),
             ("SingleExponential", m.exponential, {"grad_width": 0.3, "grad_scale": 2.0}),
         ):
-            yield _probe(
+            yield sinabs_probe(
                 f"{name}.slope",
                 f"activation.{name}",
                 "gradient",
@@ -59,7 +46,7 @@ def _surrogates() -> Iterator[Probe]:
                 uses=uses,
             )
         for window in (1.0, 0.5):
-            yield _probe(
+            yield sinabs_probe(
                 "Heaviside.window",
                 "activation.Heaviside",
                 "documentation",
@@ -75,7 +62,7 @@ def _surrogates() -> Iterator[Probe]:
                 uses=(worst_pair,),
             )
     for name, slope in itertools.product(_SPIKES, _SLOPES):
-        yield _probe(
+        yield sinabs_probe(
             f"{name}.backward",
             f"activation.{name}",
             "gradient",
@@ -88,7 +75,7 @@ def _surrogates() -> Iterator[Probe]:
             uses=(worst_pair,),
         )
     for slope, dtype in itertools.product(_SLOPES, (torch.float16, torch.bfloat16, torch.float32, torch.float64)):
-        yield _probe(
+        yield sinabs_probe(
             f"{slope}.finite",
             f"activation.{slope}",
             "gradient",
@@ -102,7 +89,7 @@ def _surrogates() -> Iterator[Probe]:
 
 def _activations() -> Iterator[Probe]:
     for name, largest in (("SingleSpike", 1.0), ("MultiSpike", 1e9), ("MaxSpike", 3.0)):
-        yield _probe(
+        yield sinabs_probe(
             f"{name}.spikes",
             f"activation.{name}",
             "forward",
@@ -115,7 +102,7 @@ def _activations() -> Iterator[Probe]:
             uses=(worst_pair,),
         )
     for name, dtype in itertools.product(_SPIKES, (torch.float16, torch.bfloat16, torch.float32, torch.float64)):
-        yield _probe(
+        yield sinabs_probe(
             "spikes.dtype",
             f"activation.{name}",
             "dtype",
@@ -127,7 +114,7 @@ def _activations() -> Iterator[Probe]:
             dtype,
         )
     for name, dtype in itertools.product(("Quantize", "StochasticRounding"), (torch.float16, torch.float64)):
-        yield _probe(
+        yield sinabs_probe(
             f"{name}.dtype",
             f"activation.{name}",
             "dtype",
@@ -138,7 +125,7 @@ def _activations() -> Iterator[Probe]:
             dtype,
         )
     for spiked in (1.0, 0.0):
-        yield _probe(
+        yield sinabs_probe(
             "MembraneReset.reset_value",
             "activation.MembraneReset",
             "forward",
@@ -148,7 +135,7 @@ def _activations() -> Iterator[Probe]:
             spiked,
         )
     for value in (None, 0.75):
-        yield _probe(
+        yield sinabs_probe(
             "MembraneSubtract.value",
             "activation.MembraneSubtract",
             "forward",
@@ -157,7 +144,7 @@ def _activations() -> Iterator[Probe]:
             m.membrane_subtract,
             value,
         )
-    yield _probe(
+    yield sinabs_probe(
         "Quantize.values",
         "activation.Quantize",
         "gradient",
@@ -171,7 +158,7 @@ def _activations() -> Iterator[Probe]:
         ("output", "forward", "in evaluation the value is rounded to nearest: 1.7 becomes 2"),
         ("gradient", "gradient", "in evaluation torch.round is used as it is, whose gradient is zero everywhere"),
     ):
-        yield _probe(
+        yield sinabs_probe(
             f"NeuromorphicReLU.{what}",
             "layers.NeuromorphicReLU",
             kind,
@@ -187,7 +174,7 @@ def _layers() -> Iterator[Probe]:
     for norm_input, train_alphas in itertools.product((True, False), (True, False)):
         learnable = "alpha_mem" if train_alphas else "tau_mem"
         for what in ("spikes", "gradient"):
-            yield _probe(
+            yield sinabs_probe(
                 f"LIF.{what}",
                 "layers.LIF",
                 "gradient" if what == "gradient" else "forward",
@@ -201,7 +188,7 @@ def _layers() -> Iterator[Probe]:
                 tolerance=1e-5,  # spikes, and so gradients through time, are float32
             )
     for what in ("spikes", "gradient"):
-        yield _probe(
+        yield sinabs_probe(
             f"IAF.{what}",
             "layers.IAF",
             "gradient" if what == "gradient" else "forward",
@@ -213,7 +200,7 @@ def _layers() -> Iterator[Probe]:
             tolerance=1e-5,
         )
     for train_alphas in (True, False):
-        yield _probe(
+        yield sinabs_probe(
             "ExpLeak.dynamics",
             "layers.ExpLeak",
             "gradient",
@@ -223,7 +210,7 @@ def _layers() -> Iterator[Probe]:
             train_alphas,
             uses=(worst_pair,),
         )
-    yield _probe(
+    yield sinabs_probe(
         "ExpLeak.norm_input",
         "layers.ExpLeak",
         "documentation",
@@ -231,7 +218,7 @@ def _layers() -> Iterator[Probe]:
         "norm_input is False by default, so the input is not scaled by (1 - alpha)",
         m.exp_leak_input,
     )
-    yield _probe(
+    yield sinabs_probe(
         "ExpLeak.min_v_mem",
         "layers.ExpLeak",
         "forward",
@@ -239,10 +226,10 @@ def _layers() -> Iterator[Probe]:
         "the output is taken before the clipping and falls below the bound",
         m.exp_leak_bound,
     )
-    yield _probe(
+    yield sinabs_probe(
         "LIF.min_v_mem", "layers.LIF", "forward", "min_v_mem: 'clipped at every time step'", "it is not", m.lif_bound
     )
-    yield _probe(
+    yield sinabs_probe(
         "LIF.tau_syn",
         "layers.LIF",
         "forward",
@@ -251,7 +238,7 @@ def _layers() -> Iterator[Probe]:
         m.lif_synapse,
     )
     for name in ("LIF", "ALIF", "ExpLeak"):
-        yield _probe(
+        yield sinabs_probe(
             f"{name}.train_alphas",
             f"layers.{name}",
             "forward",
@@ -260,7 +247,7 @@ def _layers() -> Iterator[Probe]:
             m.alpha_start,
             name,
         )
-    yield _probe(
+    yield sinabs_probe(
         "LIF.shared-threshold",
         "layers.LIF",
         "state",
@@ -270,7 +257,7 @@ def _layers() -> Iterator[Probe]:
         m.shared_threshold,
     )
     for name in ("IAF", "LIF", "ALIF"):
-        yield _probe(
+        yield sinabs_probe(
             "shared-surrogate",
             f"layers.{name}",
             "state",
@@ -287,7 +274,7 @@ def _layers() -> Iterator[Probe]:
         ("ALIF", alif),
         ("ExpLeak", {"tau_mem": 5.0}),
     ):
-        yield _probe(
+        yield sinabs_probe(
             f"{name}Squeeze.output",
             f"layers.{name}Squeeze",
             "forward",
@@ -306,7 +293,7 @@ def _layers() -> Iterator[Probe]:
         ("ALIF", {**alif, "norm_input": False}),
         ("ALIFRecurrent", {**alif, "norm_input": False}),
     ):
-        yield _probe(
+        yield sinabs_probe(
             "recordings",
             f"layers.{name}",
             "state",
@@ -321,7 +308,7 @@ def _layers() -> Iterator[Probe]:
 
 def _recurrent() -> Iterator[Probe]:
     lif, alif = {"tau_mem": 5.0}, {"tau_mem": 5.0, "tau_adapt": 10.0}
-    yield _probe(
+    yield sinabs_probe(
         "LIFRecurrent.equation",
         "layers.LIFRecurrent",
         "documentation",
@@ -330,7 +317,7 @@ def _recurrent() -> Iterator[Probe]:
         m.recurrent_input,
     )
     for name, parameters in (("IAFRecurrent", {}), ("LIFRecurrent", lif), ("ALIFRecurrent", alif)):
-        yield _probe(
+        yield sinabs_probe(
             "recurrent.chunks",
             f"layers.{name}",
             "state",
@@ -341,7 +328,7 @@ def _recurrent() -> Iterator[Probe]:
             name,
             parameters,
         )
-        yield _probe(
+        yield sinabs_probe(
             "recurrent.deepcopy",
             f"layers.{name}",
             "state",
@@ -351,8 +338,34 @@ def _recurrent() -> Iterator[Probe]:
             name,
             parameters,
         )
+    for name, parameters in (
+        *(("IAF", {}), ("LIF", lif), ("ALIF", alif), ("ExpLeak", lif)),
+        *(("IAFRecurrent", {}), ("LIFRecurrent", lif), ("ALIFRecurrent", alif)),
+    ):
+        yield sinabs_probe(
+            "reset_states.recurrent",
+            f"layers.{name}",
+            "state",
+            "sinabs.reset_states: 'recursively reset all states of spiking layers within the model'",
+            "a layer that has modules of its own, as every recurrent one has, keeps its states",
+            m.reset_states,
+            name,
+            parameters,
+            True,
+        )
+    yield sinabs_probe(
+        "reset_states.itself",
+        "layers.LIF",
+        "state",
+        "sinabs.reset_states: 'recursively reset all states of spiking layers within the model'",
+        "only children are looked at: a model that is a layer itself keeps its states",
+        m.reset_states,
+        "LIF",
+        lif,
+        False,
+    )
     for what in ("spikes", "gradient"):
-        yield _probe(
+        yield sinabs_probe(
             f"LIFRecurrent.{what}",
             "layers.LIFRecurrent",
             "gradient" if what == "gradient" else "forward",
@@ -363,7 +376,7 @@ def _recurrent() -> Iterator[Probe]:
             uses=(worst_pair, linear_spike, m.exponential),
             tolerance=1e-4,
         )
-    yield _probe(
+    yield sinabs_probe(
         "LIFRecurrent.buffers",
         "layers.LIFRecurrent",
         "forward",
@@ -371,7 +384,7 @@ def _recurrent() -> Iterator[Probe]:
         "a module with buffers, such as a batch normalization, raises a KeyError: its buffers are taken for states",
         m.recurrent_buffers,
     )
-    yield _probe(
+    yield sinabs_probe(
         "LIFRecurrent.float64",
         "layers.LIFRecurrent",
         "dtype",
@@ -381,94 +394,10 @@ def _recurrent() -> Iterator[Probe]:
     )
 
 
-def _adaptive() -> Iterator[Probe]:
-    subject = "layers.ALIF"
-    for reset in ("MembraneSubtract", "MembraneReset"):
-        yield _probe(
-            "ALIF.threshold-gradient",
-            subject,
-            "gradient",
-            "'if V(t) >= B(t)', B(t+1) = b0 + adapt_scale b(t), b(t+1) = rho b(t) + (1-rho) s(t); tau_adapt is a "
-            "trainable Parameter",
-            "the spike functions return None for the threshold, so no gradient passes from a spike to the adaptive "
-            "threshold: tau_adapt is trained through the reset only, and not at all with MembraneReset",
-            m.alif_adaptation,
-            reset,
-            uses=(linear_spike,),
-            tolerance=1e-3,
-        )
-    for key, kind, says, found, measure in (
-        (
-            "reset",
-            "documentation",
-            "'V_mem -> V_mem - b0'",
-            "the default reset subtracts the adaptive threshold B(t), not b0",
-            m.alif_reset,
-        ),
-        (
-            "reset-adaptation",
-            "documentation",
-            "'if V_mem(t) >= B(t), then ... b -> 0'",
-            "b is not reset, it jumps to rho b + (1 - rho), as another equation of the same docstring says",
-            m.alif_reset_adaptation,
-        ),
-        (
-            "adapt_scale",
-            "documentation",
-            "adapt_scale: 'the amount that the spike threshold is bumped up for every spike'",
-            "the threshold rises by adapt_scale (1 - rho), as in the equations",
-            m.alif_bump,
-        ),
-        (
-            "synaptic-equation",
-            "documentation",
-            "'i(t+1) = alpha_syn i(t) (1 - alpha_syn) + input'",
-            "the code is i(t+1) = alpha_syn (i(t) + input)",
-            m.alif_synapse_input,
-        ),
-        (
-            "synaptic-decay",
-            "forward",
-            "tau_syn: 'apply an exponential decay kernel to the input', exp(-1 / tau_syn) a step, as LIF does",
-            "with norm_input the scaled current is stored as the state: it decays by alpha_syn (1 - alpha_mem)",
-            m.alif_synapse,
-        ),
-        (
-            "synaptic-state",
-            "state",
-            "a stateful layer with the state i_syn, which persists until reset",
-            "forward never stores i_syn back: it starts from zero in every call",
-            m.alif_chunks,
-        ),
-        (
-            "deepcopy",
-            "state",
-            "_param_dict holds 'all parameters relevant for creating a new instance with same parameters as self'",
-            "norm_input is missing: copy.deepcopy turns norm_input=False into True",
-            m.alif_copy,
-        ),
-        (
-            "train_alphas-frozen",
-            "gradient",
-            "train_alphas: 'the discrete decay factor exp(-1/tau) is used for training'",
-            "printing or copying the layer, or reading arg_dict, detaches the Parameters: none is trained any more",
-            m.alif_frozen,
-        ),
-        (
-            "train_alphas-repr",
-            "state",
-            "train_alphas=True with tau_syn=None, the default",
-            "repr, copy.deepcopy and arg_dict raise an AttributeError",
-            m.alif_printed,
-        ),
-    ):
-        yield _probe(f"ALIF.{key}", subject, kind, says, found, measure)
-
-
 def sinabs_probes() -> Iterator[Probe]:
     """All of them."""
     yield from _surrogates()
     yield from _activations()
     yield from _layers()
     yield from _recurrent()
-    yield from _adaptive()
+    yield from adaptive_probes()

@@ -114,7 +114,7 @@ class Session:
                 parameter.grad = None
             loss, tape, recorder, self._events = self._forward()
             if loss.requires_grad:
-                with recorder:
+                with recorder, _named_errors("the backward pass"):
                     loss.backward()  # type: ignore[no-untyped-call]
             gradients = {name: p.grad for name, p in self._parameters.items()}
             self.unreached = tuple(name for name, grad in gradients.items() if grad is None)

@@ -7,7 +7,9 @@ back afterwards, whatever happens.
 
 from __future__ import annotations
 
+import copy
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from bitprop.errors import BitpropError, DataError, ShapeError
 __all__ = ["Problem", "RunError", "Snapshot", "double_precision", "random_state", "swapped"]
 
 _OWN = ("_parameters", "_buffers", "_modules")
+_CONTAINERS = (dict, list, set, deque)
 LossFunction = Callable[..., Tensor]
 
 
@@ -92,16 +95,29 @@ class Problem:
 
 
 def _copied(value: Any) -> Any:
-    """A copy of what a module may hold between calls, one level deep; tensors by value, without their graph."""
+    """A copy of what a module may hold between calls; tensors by value, without their graph."""
     if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
+        return value if isinstance(value, nn.Parameter) else value.detach().clone()
     if type(value) is tuple:
         return tuple(_copied(item) for item in value)
+    if isinstance(value, _CONTAINERS):
+        return _filled(copy.copy(value), value)
     return value
+
+
+def _filled(container: Any, contents: Any) -> Any:
+    """The container itself, with copies of other contents: whoever else holds it sees them too."""
+    held = (
+        {key: _copied(item) for key, item in contents.items()}
+        if isinstance(contents, dict)
+        else [_copied(item) for item in contents]
+    )
+    container.clear()
+    if isinstance(container, dict | set):
+        container.update(held)
+    else:
+        container.extend(held)
+    return container
 
 
 class Snapshot:
@@ -130,19 +146,17 @@ class Snapshot:
             for key in [key for key in held if key not in attributes and key not in _OWN]:
                 del held[key]
             for key, (original, value) in attributes.items():
-                held[key] = original if value is original else _copied(value)
+                if isinstance(original, _CONTAINERS):
+                    held[key] = _filled(original, value)
+                else:
+                    held[key] = original if value is original else _copied(value)
         for parameter, grad in self._grads:
             parameter.grad = grad
 
 
 def _is_state(key: str, value: Any) -> bool:
-    if key in _OWN or key.endswith("_hooks"):
-        return False
-    if isinstance(value, Tensor):
-        return not isinstance(value, nn.Parameter)
-    return isinstance(value, dict | list | tuple) and any(
-        isinstance(leaf, Tensor) and not isinstance(leaf, nn.Parameter) for leaf in pytree.tree_leaves(value)
-    )
+    """Whether it may change from call to call; a container may do so with nothing in it that looks like a state yet."""
+    return key not in _OWN and "_hooks" not in key and isinstance(value, (Tensor, tuple, *_CONTAINERS))
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
