@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-import io
 import json
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import typer
@@ -25,60 +20,12 @@ from typer.testing import CliRunner
 
 import bitprop.environment
 from bitprop import __version__
-from bitprop.artifacts import read_json, sha256_file, write_json
 from bitprop.cli import app
 from bitprop.cli._console import TRACEBACK_VARIABLE
 from bitprop.errors import SimulationError
-from bitprop.runs import export_run, train_run
-from bitprop.training.config import load_config
-from bitprop.training.loop import CHECKPOINT
+from helpers.command_line import blobs_csv, refused, run
 
 COMMANDS = ("audit", "demo", "evaluate", "export", "info", "simulate", "train", "verify")
-CONFIG = """\
-name = "blobs"
-[data]
-source = "blobs.csv"
-[network]
-hidden = [5]
-lengths = [2, 4]
-[training]
-warmup_epochs = 1
-joint_epochs = 1
-finish_epochs = 1
-batch_size = 16
-"""
-
-
-# NumPy leaves it to the garbage collector to close a damaged archive; such a test collects before it ends
-leaves_an_open_file = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-def blobs_csv(samples: int = 60) -> str:
-    """Four clusters in four dimensions, the label last."""
-    generator = np.random.Generator(np.random.Philox(3))
-    y = np.arange(samples) % 4
-    x = np.clip(0.15 + 0.7 * np.eye(4)[y] + generator.normal(0, 0.1, (samples, 4)), 0, 1)
-    return "".join(",".join(f"{value:.4f}" for value in row) + f",{label}\n" for row, label in zip(x, y, strict=True))
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, a configuration, a finished run and its handoff; tests copy it."""
-    root = tmp_path_factory.mktemp("made")
-    (root / "blobs.csv").write_text(blobs_csv(), encoding="utf-8")
-    (root / "c.toml").write_text(CONFIG, encoding="utf-8")
-    train_run(load_config(root / "c.toml"), root / "run")
-    export_run(root / "run", root / "handoff", samples=4)
-    return root
-
-
-@pytest.fixture
-def work(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, and the working folder; the run's configuration still names the original data."""
-    root = tmp_path / "work"
-    shutil.copytree(made, root)
-    monkeypatch.chdir(root)
-    return root
 
 
 @pytest.fixture
@@ -86,24 +33,6 @@ def threads() -> Iterator[int]:
     before = torch.get_num_threads()
     yield before
     torch.set_num_threads(before)
-
-
-def run(*arguments: str) -> Any:
-    """One command in this process; nothing but an exit code may come out of it."""
-    result = CliRunner().invoke(app, list(arguments))
-    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
-    assert "Traceback" not in result.output
-    return result
-
-
-def refused(*arguments: str) -> str:
-    """The message of a command that cannot be carried out: exit code 3, nothing on standard output, one error."""
-    result = run(*arguments)
-    assert result.exit_code == 3, result.output
-    assert result.stdout == ""
-    assert result.stderr.count("error:") == 1
-    assert "unexpected" not in result.stderr
-    return str(result.stderr)
 
 
 def bitprop_process(
@@ -225,265 +154,6 @@ def test_results_for_people_have_the_figures(work: Path) -> None:
     told = run("info").stdout
     for text in ("torch", "icarus", "verilator", "kernels"):
         assert text in told
-
-
-# --- what cannot be carried out -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "nowhere.toml"], "nowhere.toml"),
-        (["train", "mnist"], "mnist"),
-        (["train", "."], "TOML"),
-        (["train", "c.toml/x"], "TOML"),
-        (["train", "a" * 5000], "too long"),
-        (["train", "run/model.safetensors"], "TOML"),
-        (["train", "c.toml", "-o", "run"], "holds files"),
-        (["train", "c.toml", "-o", "c.toml"], "file"),
-        (["train", "c.toml", "-o", "c.toml/x"], "cannot write"),
-        (["train", "c.toml", "-o", "c.toml/x", "--resume"], "none"),
-        (["train", "c.toml", "-o", "/proc/x"], "cannot write"),
-        (["train", "c.toml", "-o", "/proc/x", "--resume"], "none"),
-        (["train", "c.toml", "-o", "a" * 5000], "too long"),
-        (["train", "c.toml", "-o", "new", "--resume"], "none"),
-        (["train", "c.toml", "-o", "run", "--resume", "--seed", "7"], "seed was 0 and is 7"),
-        (["train", "c.toml", "-o", "run", "--resume", "--length-cost", "9"], "training.length_cost was 0.05"),
-        (["train", "c.toml", "-o", "new", "--seed", "-1"], "seed"),
-        (["train", "c.toml", "-o", "new", "--seed", "99999999999999999999"], "seed"),
-        (["train", "c.toml", "-o", "new", "--length-cost", "nan"], "length_cost"),
-        (["train", "c.toml", "-o", "new", "--length-cost", "-1"], "length_cost"),
-        (["train", "c.toml", "-o", "new", "--data", "."], "digits"),
-        (["train", "c.toml", "-o", "new", "--data", "nowhere.csv"], "nowhere.csv"),
-        (["train", "c.toml", "-o", "new", "--data", "run.csv/x.csv"], "none"),
-        (["train", "c.toml", "-o", "new", "--data", f"{'a' * 5000}.csv"], "too long"),
-        (["train", "c.toml", "-o", "new", "--data", "\udcff.csv"], "none"),
-        (["evaluate", "nowhere"], "none"),
-        (["evaluate", "c.toml"], "none"),
-        (["evaluate", "a" * 5000], "too long"),
-        (["evaluate", "run", "--data", "digits"], "64"),
-        (["evaluate", "run", "--data", "nowhere.npz"], "none"),
-        (["export", "nowhere", "-o", "x"], "none"),
-        (["export", "run", "-o", "run"], "other files"),
-        (["export", "run", "-o", "."], "other files"),
-        (["export", "run", "-o", "c.toml"], "file"),
-        (["export", "run", "-o", "c.toml/x"], "cannot write"),
-        (["export", "run", "-o", "/proc/x"], "cannot write"),
-        (["simulate", "nowhere"], "folder"),
-        (["simulate", "c.toml"], "file"),
-        (["simulate", "run"], "scnir_document.json"),
-        (["simulate", "handoff", "-s", "modelsim"], "icarus, verilator"),
-    ],
-)
-def test_a_command_that_cannot_be_carried_out_is_3(work: Path, arguments: list[str], message: str) -> None:
-    before = sorted(path.as_posix() for path in work.rglob("*"))
-    assert message in refused(*arguments)
-    assert sorted(path.as_posix() for path in work.rglob("*")) == before
-
-
-def npz(**arrays: Any) -> bytes:
-    stream = io.BytesIO()
-    np.savez(stream, **arrays)
-    return stream.getvalue()
-
-
-def plain_zip() -> bytes:
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("x.npy", b"not an array")
-        archive.writestr("y.npy", b"")
-    return stream.getvalue()
-
-
-@leaves_an_open_file
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("d.csv", b""),
-        ("d.csv", b"\n\n"),
-        ("d.csv", b"a,b,label\n"),
-        ("d.csv", b"1\n2\n"),
-        ("d.csv", b"1,2,0\n1,2\n"),
-        ("d.csv", b"1,2,0\n1,x,1\n"),
-        ("d.csv", b"1,nan,0\n1,2,1\n" * 9),
-        ("d.csv", b"1,1e999,0\n1,2,1\n" * 9),
-        ("d.csv", b"1,2,0\n"),
-        ("d.csv", b"1,2,0\n1,3,0\n" * 9),
-        ("d.csv", b"0,0,0\n0,0,1\n" * 9),
-        ("d.csv", b"1,2,0.5\n1,3,1\n" * 9),
-        ("d.csv", b"1,2,-1\n1,3,1\n" * 9),
-        ("d.csv", b"1,2,1e300\n1,3,1\n" * 9),
-        ("d.csv", bytes(range(256)) * 4),
-        ("d.csv", b"1,2,0\x00\n"),
-        ("d.csv", b"\xff\xfe1\x00"),
-        ("d.npz", b""),
-        ("d.npz", b"PK\x03\x04 but no more"),
-        ("d.npz", b"\x93NUMPY\x01\x00"),
-        ("d.npz", npz(a=np.zeros(3))),
-        ("d.npz", npz(x=np.zeros((4, 2)), y=np.zeros(5, dtype=int))),
-        ("d.npz", npz(x=np.array(["a", "b"]), y=np.zeros(2, dtype=int))),
-        ("d.npz", npz(x=np.full((9, 2), 1j), y=np.zeros(9, dtype=int))),
-        ("d.npz", npz(x=np.array([{}, []], dtype=object), y=np.zeros(2, dtype=int))),
-        ("d.npz", npz(x=np.ones((9, 2)), y=np.arange(9))[:-40]),
-    ],
-)
-def test_hostile_data_is_3(work: Path, name: str, content: bytes) -> None:
-    (work / name).write_bytes(content)
-    refused("train", "c.toml", "-o", "new", "--data", name)
-    assert not (work / "new").exists()
-    refused("evaluate", "run", "--data", name)
-    gc.collect()
-
-
-@leaves_an_open_file
-def test_an_archive_of_other_things_is_3(work: Path) -> None:
-    (work / "d.npz").write_bytes(plain_zip())
-    result = run("train", "c.toml", "-o", "new", "--data", "d.npz")
-    assert (result.exit_code, result.stdout) == (3, "")
-    gc.collect()
-
-
-def test_a_data_file_whose_name_is_no_text(work: Path) -> None:
-    """TOML holds Unicode only, so such a name cannot be recorded with the run."""
-    name = os.fsdecode(b"d\xff.csv")
-    (work / name).write_text(blobs_csv(), encoding="utf-8")
-    assert "rename" in refused("train", "c.toml", "-o", "new", "--data", name)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", None),
-        ("name = ", "TOML"),
-        ("\x00", "TOML"),
-        ("[" * 3000, "TOML"),
-        ("surprise = 1", "surprise"),
-        ("seed = 1e400", "seed"),
-        ("[network]\nhidden = []", None),
-        ("[network]\nhidden = 3", "hidden"),
-        ("[network]\nlengths = [[2], [4, 8], [16]]", "2 layers"),
-        ("[network]\nlengths = [4, 4]", "increasing"),
-        ("[data]\nsource = 7", "source"),
-        ('[data]\nsource = "http://localhost/x.csv"', "found none"),
-        ("[training]\nbatch_size = 0", "batch_size"),
-    ],
-)
-def test_hostile_configurations_are_3(work: Path, text: str, message: str | None) -> None:
-    small = "" if "[training]" in text else "\n[training]\nwarmup_epochs = 0\njoint_epochs = 0\nfinish_epochs = 1\n"
-    (work / "d.toml").write_text(text + small, encoding="utf-8")
-    if message is None:  # not hostile at all: every field has a default
-        assert run("train", "d.toml", "--data", "blobs.csv", "-o", "new").exit_code == 0
-    else:
-        assert message in refused("train", "d.toml", "-o", "new")
-        assert not (work / "new").exists()
-
-
-def damage(path: Path, how: str) -> None:
-    content = path.read_bytes()
-    if how == "missing":
-        path.unlink()
-    elif how == "folder":
-        path.unlink()
-        path.mkdir()
-    else:
-        path.write_bytes(
-            {
-                "empty": b"",
-                "cut": content[: len(content) // 2],
-                "changed": content[:-9] + b"x" + content[-8:],
-                "binary": bytes(range(256)),
-                "list": b"[]",
-                "object": b"{}",
-            }[how]
-        )
-
-
-@pytest.mark.parametrize("how", ["missing", "folder", "empty", "cut", "changed", "binary", "list", "object"])
-@pytest.mark.parametrize("name", ["config.toml", "model.safetensors", "summary.json"])
-def test_damaged_runs_are_3(work: Path, name: str, how: str) -> None:
-    damage(work / "run" / name, how)
-    if (name, how) == ("summary.json", "changed"):  # not a field that anything depends on may have been hit
-        assert run("evaluate", "run").exit_code in (0, 3)
-        return
-    refused("evaluate", "run")
-    refused("export", "run", "-o", "other")
-    assert not (work / "other").exists()
-
-
-def mutated(content: bytes, generator: np.random.Generator) -> bytes:
-    """A byte replaced, lost, repeated, or something unlikely put in."""
-    place, kind = int(generator.integers(len(content))), int(generator.integers(4))
-    head, tail = content[:place], content[place:]
-    odd = (b"9" * 30, b"-", b"null", b"\x00", b"1e999", b"[[[[", b'"')[int(generator.integers(7))]
-    return (
-        head + bytes([int(generator.integers(256))]) + tail[1:],
-        head + tail[3:],
-        head + tail[:4] + tail,
-        head + odd + tail,
-    )[kind]
-
-
-@pytest.mark.parametrize("name", ["config.toml", "model.safetensors", "blobs.csv"])
-def test_random_damage_with_hashes_made_to_fit(work: Path, name: str, seed: int) -> None:
-    generator = np.random.Generator(np.random.Philox(seed))
-    file = work / name if name == "blobs.csv" else work / "run" / name
-    content = file.read_bytes()
-    for _ in range(40):
-        if name == "model.safetensors":  # in the header, which says what the network is
-            size = int.from_bytes(content[:8], "little")
-            header = mutated(content[8 : 8 + size], generator)
-            file.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + size :])
-        else:
-            file.write_bytes(mutated(content, generator))
-        summary = read_json(work / "run" / "summary.json")
-        summary["sha256"] = {part: sha256_file(work / "run" / part) for part in ("config.toml", "model.safetensors")}
-        write_json(work / "run" / "summary.json", summary)
-        result = run("evaluate", "run", "--data", "blobs.csv", "--json")
-        assert result.exit_code in (0, 3), file.read_bytes()
-        assert (result.stdout == "") == (result.exit_code == 3)
-        assert "this is a defect" not in result.stderr, (result.stderr, file.read_bytes())
-
-
-@pytest.mark.parametrize("how", ["folder", "empty", "cut", "binary", "list"])
-def test_damaged_checkpoints_are_3(work: Path, how: str) -> None:
-    model = (work / "run" / "model.safetensors").read_bytes()
-    damage(work / "run" / CHECKPOINT, how)
-    if how == "folder":  # no checkpoint: the run starts again, and cannot put its own there
-        assert run("train", "c.toml", "-o", "run", "--resume").exit_code == 3
-        return
-    refused("train", "c.toml", "-o", "run", "--resume")
-    assert (work / "run" / "model.safetensors").read_bytes() == model
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"version": 1}, "text", None, torch.zeros(3)])
-def test_checkpoints_of_something_else_are_3(work: Path, content: object) -> None:
-    torch.save(content, work / "run" / CHECKPOINT)
-    result = run("train", "c.toml", "-o", "run", "--resume")
-    assert result.exit_code == 3
-    assert result.stderr.count("error:") == 1
-
-
-@pytest.mark.parametrize("how", ["missing", "folder", "empty", "cut", "changed", "binary", "list", "object"])
-@pytest.mark.parametrize("name", ["scnir_document.json", "vectors/inputs.txt", "rtl/files.f"])
-def test_damaged_handoffs(work: Path, name: str, how: str, require_tool: Callable[[str], str]) -> None:
-    require_tool("iverilog")
-    damage(work / "handoff" / name, how)
-    simulated = run("simulate", "handoff", "-s", "icarus", "--json")
-    if (name, how) == ("vectors/inputs.txt", "cut"):  # fewer samples, as good as any; the audit misses them
-        assert simulated.exit_code in (0, 3)
-    else:
-        assert simulated.exit_code == 3, simulated.output
-        assert simulated.stdout == ""
-    audited = run("audit", "handoff", "--json")
-    assert audited.exit_code == 1
-    assert json.loads(audited.stdout)["status"] == "fail"
-
-
-def test_an_audit_of_nothing_fails(work: Path) -> None:
-    for place in ("nowhere", "c.toml", "run", "a" * 5000):
-        result = run("audit", place, "--json")
-        assert result.exit_code == 1
-        assert json.loads(result.stdout)["status"] == "fail"
 
 
 # --- names ----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bitprop.errors import BitpropError
 from bitprop.verification.claim import Claim
+from bitprop.verification.replay._calling import Pausable, eager, forward_of, inside, named_errors
 from bitprop.verification.replay._carrier import COMPLEX, DUAL, AbstractCarrier, CarrierError
 from bitprop.verification.replay._functions import (
     classify,
@@ -22,6 +23,7 @@ from bitprop.verification.replay._functions import (
     place_of,
 )
 from bitprop.verification.replay._modes import Passes, Recorder, Replayer
+from bitprop.verification.replay._slopes import coded_slopes, grouped
 from bitprop.verification.replay._tape import CustomCall, CutSite, ModulePath, SpikeCall, Tape, source_line
 from bitprop.verification.replay._world import (
     Problem,
@@ -38,24 +40,6 @@ __all__ = ["OpaqueSpikesError", "ReplayRun", "Session", "open_session"]
 
 class OpaqueSpikesError(BitpropError, RuntimeError):
     """A custom autograd function spikes inside; there is no place to put the claimed slope."""
-
-
-class _Context:
-    """Stands for the context of a custom function whose forward pass is differentiated itself."""
-
-    needs_input_grad: tuple[bool, ...] = ()
-    saved_tensors: tuple[Tensor, ...] = ()
-
-    def save_for_backward(self, *tensors: Tensor) -> None:
-        self.saved_tensors = tensors
-
-    def save_for_forward(self, *_tensors: Tensor) -> None: ...
-
-    def mark_dirty(self, *_tensors: Tensor) -> None: ...
-
-    def mark_non_differentiable(self, *_tensors: Tensor) -> None: ...
-
-    def set_materialize_grads(self, _value: bool) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -114,7 +98,7 @@ class Session:
                 parameter.grad = None
             loss, tape, recorder, self._events = self._forward()
             if loss.requires_grad:
-                with recorder, _named_errors("the backward pass"):
+                with recorder, named_errors("the backward pass"):
                     loss.backward()  # type: ignore[no-untyped-call]
             gradients = {name: p.grad for name, p in self._parameters.items()}
             self.unreached = tuple(name for name, grad in gradients.items() if grad is None)
@@ -161,7 +145,7 @@ class Session:
         kinds: dict[tuple[Any, ...], str] = {}
 
         def handle(cls: type, original: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-            with torch._C.DisableTorchFunction() if not self._lift else _inside(recorder):
+            with torch._C.DisableTorchFunction() if not self._lift else inside(recorder):
                 output = original(*args)
             key = (cls, tuple(x.shape for x in args if isinstance(x, Tensor)))
             if key not in kinds:
@@ -174,7 +158,7 @@ class Session:
                 def evaluate(*arguments: Any) -> Any:
                     return original(*arguments, **kwargs)
 
-                with _inside(recorder):
+                with inside(recorder):
                     blocked = interception.pause()
                     try:
                         output = evaluate(*args)
@@ -185,16 +169,16 @@ class Session:
 
             return call
 
-        interception = _Pausable(handle)
+        interception = Pausable(handle)
         try:
             with ExitStack() as stack:
                 stack.enter_context(patched_targets(self.claim.spike, wrap))
                 stack.enter_context(intercepted(interception))
                 stack.enter_context(recorder)
-                stack.enter_context(_eager())
-                with _named_errors("the forward pass"):
+                stack.enter_context(eager())
+                with named_errors("the forward pass"):
                     outputs = self.problem.outputs(self._inputs)
-                with _named_errors("the loss"):
+                with named_errors("the loss"):
                     loss = self.problem.loss_of(outputs, self._targets)
         finally:
             recorder.noting = False
@@ -244,9 +228,9 @@ class Session:
     def _fill_slopes(self) -> None:
         idle = Recorder(Tape(), ModulePath(torch.nn.Module()), lift=self._lift)
         idle.noting = False
-        with idle, _named_errors("the spike function's backward pass"):
-            for calls in _grouped(self.tape.spikes):
-                _coded_slopes(calls)
+        with idle, named_errors("the spike function's backward pass"):
+            for calls in grouped(self.tape.spikes):
+                coded_slopes(calls)
         for call in self.tape.spikes:
             claimed = self.claim.slope_for(call.module)
             if claimed is None:
@@ -286,9 +270,9 @@ class Session:
             stack.enter_context(swapped(self.problem.model, values))
             stack.enter_context(patched_targets(self.claim.spike, wrap))
             stack.enter_context(intercepted(handle))
-            stack.enter_context(_eager())
+            stack.enter_context(eager())
             stack.enter_context(idle)
-            with _named_errors("the smooth network"):
+            with named_errors("the smooth network"):
                 loss = self.problem.loss_of(self.problem.outputs(self._inputs), self._targets)
         self.evaluations += 1
         return loss
@@ -375,7 +359,7 @@ class Session:
                 raise RunError("the model took another path in the replay than in the recorded run; is it random?")
             if isinstance(call, SpikeCall):
                 return spike(call, args)
-            return carrier.call(_forward_of(cls), args, {})
+            return carrier.call(forward_of(cls), args, {})
 
         def wrap(_target: str, original: Callable[..., Any]) -> Callable[..., Any]:
             def call(*args: Any, **_kwargs: Any) -> Any:
@@ -404,9 +388,9 @@ class Session:
             warnings.filterwarnings("error", message="Casting complex values to real")
             inputs = map_floats(lambda x: carrier.constant(x.double()), self._inputs)
             targets = map_floats(lambda x: x.double(), self._targets)
-            stack.enter_context(_eager())
+            stack.enter_context(eager())
             stack.enter_context(replayer)
-            with _named_errors("the replay"):
+            with named_errors("the replay"):
                 loss = self.problem.loss_of(self.problem.outputs(inputs), targets)
             with torch._C.DisableTorchFunction():
                 tangent = carrier.tangent(loss)
@@ -432,114 +416,6 @@ def _same_shape(call: SpikeCall, args: tuple[Any, ...]) -> bool:
         and isinstance(args[call.position], Tensor)
         and (args[call.position].shape == call.x0.shape)
     )
-
-
-def _forward_of(cls: type) -> Callable[..., Any]:
-    """The forward pass of a custom function, as a plain function."""
-    new_style = "setup_context" in vars(cls)
-
-    def forward(*args: Any) -> Any:
-        return cls.forward(*args) if new_style else cls.forward(_Context(), *args)  # type: ignore[attr-defined]
-
-    return forward
-
-
-class _Pausable:
-    """An interception that can be suspended: a named spike function may itself be a custom one."""
-
-    def __init__(self, handler: Callable[..., Any]) -> None:
-        self._handler, self._paused = handler, False
-
-    def pause(self) -> Callable[[], None]:
-        self._paused = True
-
-        def resume() -> None:
-            self._paused = False
-
-        return resume
-
-    def __call__(self, cls: type, original: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        return original(*args) if self._paused else self._handler(cls, original, args)
-
-
-@contextmanager
-def _inside(recorder: Recorder) -> Iterator[None]:
-    """The inside of a spike function is no part of the program: precision is lifted, nothing is noted."""
-    noting, recorder.noting = recorder.noting, False
-    try:
-        yield
-    finally:
-        recorder.noting = noting
-
-
-@contextmanager
-def _eager() -> Iterator[None]:
-    """Compiled functions run as they were written."""
-    stance = getattr(getattr(torch, "compiler", None), "set_stance", None)
-    if stance is None:
-        yield
-        return
-    with stance("force_eager"):
-        yield
-
-
-@contextmanager
-def _named_errors(what: str) -> Iterator[None]:
-    """Exceptions of somebody else's code, with their type and what was running."""
-    try:
-        yield
-    except (BitpropError, CarrierError):
-        raise
-    except Exception as error:
-        raise RunError(f"{what} raised {type(error).__name__}: {error}") from error
-
-
-def _grouped(calls: Sequence[SpikeCall]) -> list[list[SpikeCall]]:
-    """Calls of one function with the same other arguments; calls with tensors among those stay alone."""
-    groups: dict[tuple[Any, ...], list[SpikeCall]] = {}
-    for call in calls:
-        rest = call.arguments[: call.position] + call.arguments[call.position + 1 :]
-        if any(isinstance(x, Tensor) for x in rest):
-            key: tuple[Any, ...] = ("alone", call.index)
-        else:
-            key = (
-                call.function,
-                call.place,
-                call.x0.dtype,
-                *(x if isinstance(x, float | int) else id(x) for x in rest),
-            )
-        groups.setdefault(key, []).append(call)
-    return list(groups.values())
-
-
-def _coded_slopes(calls: list[SpikeCall]) -> None:
-    """Evaluate the backward pass of a spike function at every recorded input, once for all."""
-    first = calls[0]
-    x = first.x0 if len(calls) == 1 else torch.cat([call.x0.flatten() for call in calls])
-    x = x.detach().clone().requires_grad_(True)
-    arguments = list(first.arguments)
-    others = {}
-    for position, value in enumerate(arguments):
-        if position != first.position and isinstance(value, Tensor) and value.is_floating_point():
-            try:
-                others[position] = value.expand(x.shape).clone().requires_grad_(True)
-            except RuntimeError:
-                continue
-    with torch.enable_grad():
-        output = first.evaluate(
-            *(x if i == first.position else others.get(i, value) for i, value in enumerate(arguments))
-        )
-        if output.requires_grad:
-            grads = torch.autograd.grad(output.sum(), [x, *others.values()], allow_unused=True)
-        else:
-            grads = ()
-    slope = (grads[0] if grads and grads[0] is not None else torch.zeros_like(x)).detach().double()
-    if len(calls) == 1:
-        first.coded = slope
-        first.others = {k: g.detach().double() for k, g in zip(others, grads[1:], strict=False) if g is not None}
-        return
-    for call, part in zip(calls, torch.split(slope, [call.x0.numel() for call in calls]), strict=True):
-        call.coded = part.reshape(call.x0.shape)
 
 
 @contextmanager
