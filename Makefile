@@ -13,7 +13,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup lint format types unit docs bench clean distclean
+.PHONY: help demo test setup lint format types unit docs bench kernels clean distclean
 
 PYTHON ?=
 WORKERS ?= 2
@@ -47,10 +47,12 @@ lint: setup ## ruff's rules and format, and the text rules of tools/check_text.p
 	@$(in) $(python) -m ruff check .
 	@$(in) $(python) -m ruff format --check .
 	@$(in) $(python) tools/check_text.py
+	@$(in) .venv/bin/clang-format --dry-run --Werror src/kernels/*
 
 format: setup ## rewrite the Python files in ruff's format
 	@$(in) $(python) -m ruff check --fix .
 	@$(in) $(python) -m ruff format .
+	@$(in) .venv/bin/clang-format -i src/kernels/*
 
 types: setup ## mypy --strict
 	@$(in) $(python) -m mypy --strict
@@ -62,11 +64,14 @@ docs: setup ## the HTML documentation, warnings are errors; docs/_build/html/ind
 	@$(in) $(python) -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
+kernels: setup ## build the native kernels again, warnings are errors
+	@$(in) $(python) tools/build_kernels.py --werror
+
 bench: setup ## the benchmarks
 	@$(in) $(python) benchmarks/run.py $(ARGS)
 
 clean: ## remove what the other targets made, except .venv
-	@$(in) rm -rf build dist demo docs/_build docs/api .coverage .coverage.* coverage.xml \
+	@$(in) rm -rf build dist src/bitprop/_kernels.* demo docs/_build docs/api .coverage .coverage.* coverage.xml \
 	    .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@$(in) find src tests tools docs benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -44,6 +44,7 @@ FLOORS = (
     Place(0, 3, BOTH, ("bitprop.data",)),
     Place(0, 4, BOTH, ("bitprop.synthetic",)),
     Place(1, 0, BOTH, ("bitprop.ops.*",)),
+    Place(1, 0, BOTH, ("bitprop.kernels.*",)),
     Place(1, 1, BOTH, ("bitprop.streams",)),
     Place(2, 0, INTEGER, ("bitprop.graph.*",)),
     Place(2, 1, INTEGER, ("bitprop.hdl.*",)),

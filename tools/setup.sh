@@ -115,6 +115,15 @@ venv_fits() {
 
 have() { command -v "$1" >/dev/null; }
 
+# Debian keeps Python's headers apart; other builds of Python bring them along.
+lacks_headers() {
+    "$1" - <<'PYTHON'
+import os, sys, sysconfig
+there = os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h"))
+sys.exit(there or not sysconfig.get_path("include").startswith("/usr/include/"))
+PYTHON
+}
+
 packages=()
 find_missing() {
     packages=()
@@ -124,6 +133,9 @@ find_missing() {
         have "${BITPROP_YOSYS:-yosys}" || packages+=(yosys)
         have g++ || packages+=(g++)
         have make || packages+=(make)
+        if lacks_headers "$python"; then
+            packages+=("$("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')")
+        fi
     fi
     if [ "$fits" = no ] && ! can_make_venv "$python"; then
         packages+=("$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
@@ -167,7 +179,7 @@ install_missing() {
 fingerprint() {
     local file
     {
-        for file in pyproject.toml constraints.txt peers.txt tools/setup.sh CMakeLists.txt; do
+        for file in pyproject.toml constraints.txt peers.txt tools/setup.sh CMakeLists.txt src/kernels/*; do
             if [ -f "$file" ]; then cat "$file"; fi
         done
         "$venv_python" -c 'import platform, sys; print(platform.python_implementation(), sys.version)'
@@ -231,11 +243,13 @@ fi
 
 say "installing the Python packages (the first time takes some minutes)"
 pip=("$venv_python" -m pip --disable-pip-version-check --no-input)
-if ! "${pip[@]}" install --quiet --constraint constraints.txt scikit-build-core ||
-    ! "${pip[@]}" install --quiet --constraint constraints.txt --no-build-isolation --editable '.[test,peers,docs,dev]' ||
+if ! "${pip[@]}" install --quiet --constraint constraints.txt scikit-build-core nanobind ||
+    ! "${pip[@]}" install --quiet --constraint constraints.txt --no-build-isolation --editable '.[test,peers,docs,dev,build]' ||
     ! "${pip[@]}" install --quiet --no-deps --requirement peers.txt; then
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
+# Without kernels everything works, slower: no reason to stop. A compiler installed later: --force, or `make kernels`.
+"$venv_python" tools/build_kernels.py || say "bitprop computes with its plain reference; everything works, slower"
 fingerprint >"$stamp.new"
 mv "$stamp.new" "$stamp"
 say "ready: .venv with Python $(version_of "$venv_python")"

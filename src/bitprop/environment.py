@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from typing import Any
 
-from bitprop import __version__
+from bitprop import __version__, kernels
 from bitprop.errors import BitpropError, SimulationError
 from bitprop.toolchain import SIMULATORS
 from bitprop.toolchain.iverilog import IVERILOG, VVP
@@ -30,7 +30,7 @@ def environment() -> dict[str, Any]:
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}",
         "tools": [_tool(name) for name in SIMULATORS],
-        "kernels": "reference (NumPy and torch); no native kernels are built",
+        "kernels": kernels.describe(),
     }
 
 

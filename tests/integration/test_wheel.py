@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from bitprop import kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "bitprop"
@@ -44,6 +48,29 @@ def test_every_file_of_the_package_is_in_the_wheel(wheel_and_sources: tuple[set[
 @pytest.mark.parametrize("name", ["bitprop/py.typed", "bitprop/ops/lfsr.py", "bitprop/ops/lfsr.v"])
 def test_the_wheel_holds(name: str, wheel_and_sources: tuple[set[str], set[str]]) -> None:
     assert name in wheel_and_sources[0]
+
+
+def test_the_native_kernels_are_in_the_wheel(wheel_and_sources: tuple[set[str], set[str]]) -> None:
+    if kernels.why_not():
+        pytest.skip(kernels.why_not())
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    assert {name for name in wheel_and_sources[0] if name.endswith(".so")} == {f"bitprop/_kernels{suffix}"}
+
+
+def test_without_a_compiler_the_wheel_is_built_all_the_same(tmp_path: Path) -> None:
+    if importlib.util.find_spec("scikit_build_core") is None:
+        pytest.skip("the build backend, scikit-build-core, is not installed")
+    options = ["--no-build-isolation", "--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
+    settings = ["--config-settings", f"build-dir={tmp_path / 'build'}"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, *settings, "--wheel-dir", str(tmp_path), str(ROOT)]
+    environment = {**os.environ, "CXX": "/nonexistent/c++"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+    (wheel,) = tmp_path.glob("bitprop-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert not any(name.endswith(".so") for name in names)
+    assert "bitprop/kernels/__init__.py" in names
 
 
 def test_the_wheel_holds_nothing_else(wheel_and_sources: tuple[set[str], set[str]]) -> None:

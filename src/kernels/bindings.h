@@ -1,0 +1,17 @@
+// The parts of the extension module; each .cpp file that faces Python has one bind function.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <stdexcept>
+
+namespace bitprop {
+
+// Python checks what a user gives. This guards memory against a mistake in our own calls, as a ValueError.
+inline void require(bool holds, const char* expected) {
+    if (!holds) throw std::invalid_argument(expected);
+}
+
+void bind_packed(nanobind::module_& module);
+
+}  // namespace bitprop
