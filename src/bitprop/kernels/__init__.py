@@ -1,8 +1,8 @@
 """Native kernels: whether there are any, which instruction set they use, and why not if there are none.
 
-The extension module ``bitprop._kernels`` holds every kernel once per *level*: plain C++ (``portable``), AVX2, AVX-512 and
-AVX-512 with VBMI.  A level is used where the machine has it and where, on its first use, it gives the integers of the
-portable one on a small problem.  The plain reference in Python (``reference``) is always there and is the truth.
+The extension module ``bitprop._kernels`` holds every kernel once per *level*: plain C++ (``portable``), AVX2, AVX-512
+and AVX-512 with VBMI.  A level is used where the machine has it and where, on its first use, it gives the integers of
+the portable one on a small problem.  The plain reference in Python (``reference``) is always there and is the truth.
 
 The environment variable ``BITPROP_KERNELS`` names the highest level to use; ``reference`` uses no kernel at all.
 """
