@@ -71,6 +71,7 @@ def _lower_layer(name: str, layer: SCLinear) -> dict[str, Any]:
         "bias_raw": integers.bias_raw.tolist(),
         "accumulator_bits": _accumulator_bits(integers, layer.precision_bits),
         "output": _output(integers),
+        "architecture": {"kind": "parallel"},
     }
     if integers.choice.correlation_raw != 0:
         fields["correlation_source"] = integers.sources.correlation.to_dict()

@@ -12,7 +12,7 @@ from bitprop.graph.spec import json_schema, load_document
 from bitprop.hdl import generate, generate_alone
 
 GOLDEN = Path(__file__).with_name("verilog")
-SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "scnir-1.0.schema.json"
+SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "scnir-1.1.schema.json"
 
 
 def expected_files() -> dict[Path, str]:

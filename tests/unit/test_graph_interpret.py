@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 
 from bitprop.errors import RangeError, ShapeError
 from bitprop.graph.bounds import accumulator_bounds, signed_bits
-from bitprop.graph.interpret import layer_accumulators, run, run_layer, trace
-from bitprop.graph.random import make_document, random_document, random_inputs
-from bitprop.graph.spec import Document
+from bitprop.graph.fold import fold_plan, folded_accumulators
+from bitprop.graph.interpret import layer_accumulators, layer_inputs, run, run_layer, trace
+from bitprop.graph.random import make_document, random_architecture, random_document, random_inputs
+from bitprop.graph.spec import DenseLayer, Document
 from bitprop.graph.streams import LayerNumbers
-from bitprop.graph.timing import interval_cycles, latencies, latency_cycles
+from bitprop.graph.timing import interval_cycles, latencies, latency_cycles, mean_interval, schedule
 from bitprop.ops import make_source
 
 
@@ -180,16 +182,56 @@ def test_bounds_hold_the_preload_and_one_contribution() -> None:
     assert bounds.bits == 8
 
 
+def chain_of(lengths: list[int]) -> tuple[DenseLayer, ...]:
+    source = {"kind": "lfsr", "width": 4, "seed": 1}
+    hidden = {"kind": "requantise", "multiplier": 1, "shift": 1, "low": 0, "high": 16}
+    layers = [
+        {
+            "length": length,
+            "encoding": "unipolar",
+            "activation_source": source,
+            "weight_source": source,
+            "weights_raw": [[3]],
+            "bias_raw": [0],
+            "output": hidden if index < len(lengths) - 1 else {"kind": "logits"},
+        }
+        for index, length in enumerate(lengths)
+    ]
+    return make_document("chain", 4, (0, 16), layers).layers
+
+
 def test_latency_without_and_with_a_slower_layer_behind() -> None:
-    lengths = {seed: [layer.length for layer in random_document(seed).layers] for seed in (0, 2, 7)}
-    for seed, each in lengths.items():
+    for seed in (0, 2, 7):
         document = random_document(seed)
+        each = [layer.length for layer in document.layers]
         assert latency_cycles(document) == sum(length + 2 for length in each) + 1
-        waits = latencies(each, 6)
-        assert waits[0] == latency_cycles(document)
+        assert latencies(document.layers, 6)[0] == latency_cycles(document)
         assert interval_cycles(document) == max(each) + 2
     # the second sample leaves the short layer early and waits for the long one
-    assert latencies([3, 10], 4).tolist() == [18, 25, 25, 25]
-    assert latencies([10, 3], 4).tolist() == [18, 18, 18, 18]
+    assert latencies(chain_of([3, 10]), 4).tolist() == [18, 25, 25, 25]
+    assert latencies(chain_of([10, 3]), 4).tolist() == [18, 18, 18, 18]
     with pytest.raises(RangeError, match="samples"):
-        latencies([1], 0)
+        latencies(chain_of([1]), 0)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_closed_formulas_of_folded_networks_equal_the_schedule(seed: int) -> None:
+    document = random_architecture(random_document(seed, max_length=20, max_layers=4), seed)
+    accepted, decided = schedule(document.layers, 200)
+    assert decided[0] - accepted[0] == latency_cycles(document)
+    # two samples may take turns, so that two intervals are looked at
+    assert Fraction(int(decided[199] - decided[179]), 20) == mean_interval(document.layers)
+    assert (np.diff(decided) > 0).all()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_folded_accumulators_end_at_the_reference_interpreters(seed: int) -> None:
+    document = random_architecture(random_document(seed, max_length=20), seed)
+    inputs = random_inputs(document, 1)
+    result = run(document, inputs)
+    for index, layer in enumerate(document.layers):
+        values = layer_inputs(document, inputs[0], index)
+        for neuron in range(layer.out_features) if layer.fold is not None else ():
+            history = folded_accumulators(layer, values, neuron)
+            assert len(history) == fold_plan(layer).work
+            assert history[-1] == result.accumulators[index][0, neuron]

@@ -16,11 +16,14 @@ import pytest
 from bitprop.artifacts import EVIDENCE_LOCAL_PARITY
 from bitprop.errors import DocumentError, NotExportableError
 from bitprop.formats import ENCODINGS
-from bitprop.graph.random import make_document, random_document
+from bitprop.graph.architecture import Folded, Parallel, fold_problem
+from bitprop.graph.fold import with_architecture
+from bitprop.graph.random import make_document, random_architecture, random_document
 from bitprop.graph.spec import Document, document_header, json_schema, load_document, parse_document
 from bitprop.ops import SOURCES
 
-SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "schemas" / "scnir-1.0.schema.json"
+SCHEMA_FILE = Path(__file__).parents[2] / "docs" / "schemas" / "scnir-1.1.schema.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "verilog" / "golden.json"
 
 
 def two_layers() -> Document:
@@ -73,6 +76,21 @@ def remove(*path: int | str) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def fold(inputs: int, neurons: int, cycles: int, values: int = 1) -> dict[str, Any]:
+    return {
+        "kind": "folded",
+        "inputs_per_cycle": inputs,
+        "neurons_per_cycle": neurons,
+        "cycles_per_step": cycles,
+        "values_per_beat": values,
+    }
+
+
+def fold_both(fields: dict[str, Any]) -> None:
+    for layer in fields["layers"]:
+        layer["architecture"] = fold(2, 1, 1, 2)
+
+
 L0, L1 = ("layers", 0), ("layers", 1)
 
 REFUSED = [
@@ -120,7 +138,17 @@ REFUSED = [
     ("inputs.high", set_at("inputs", "high", value=17)),
     ("inputs.low", set_at("inputs", "low", value=16)),
     ("precision_bits", set_at("precision_bits", value=2)),
-    ("architecture", set_at("architecture", value="folded")),
+    ("architecture", set_at("architecture", value="parallel")),
+    ("architecture", set_at("schema_version", value="1.0")),
+    ("layers[0].architecture", remove(*L0, "architecture")),
+    ("layers[0].architecture", set_at(*L0, "architecture", value={"kind": "systolic"})),
+    ("layers[0].architecture.inputs_per_cycle", set_at(*L0, "architecture", value=fold(5, 1, 1))),
+    ("layers[0].architecture.inputs_per_cycle", set_at(*L0, "architecture", value=fold(0, 1, 1))),
+    ("layers[0].architecture.neurons_per_cycle", set_at(*L0, "architecture", value=fold(1, 4, 1))),
+    ("layers[0].architecture.cycles_per_step", set_at(*L0, "architecture", value=fold(1, 1, 16))),
+    ("layers[0].architecture.values_per_beat", set_at(*L0, "architecture", value=fold(3, 1, 1, 2))),
+    ("layers[0].architecture.colour", set_at(*L0, "architecture", value={**fold(1, 1, 1), "colour": 1})),
+    ("layers[1].architecture.values_per_beat", lambda fields: fold_both(fields)),
     ("schema_version", set_at("schema_version", value="2.0")),
     ("schema", remove("schema")),
     ("name", set_at("name", value="bitprop_neuron")),
@@ -227,6 +255,24 @@ def test_a_large_layer_and_a_large_wrong_one_are_judged_at_once() -> None:
     assert time.process_time() - start < 5.0
 
 
+def test_a_document_of_version_1_0_is_read_as_parallel_and_keeps_its_bytes() -> None:
+    text = GOLDEN.read_text(encoding="utf-8")
+    document = parse_document(json.loads(text))
+    assert document.schema_version == "1.0"
+    assert document.to_json() == text
+    assert [layer.fold for layer in document.layers] == [None, None]
+    new = with_architecture(document, {})
+    assert new.schema_version == "1.1"
+    assert [layer.architecture for layer in new.layers] == [Parallel(), Parallel()]
+    with pytest.raises(DocumentError, match="expected layers among hidden, classes, got other"):
+        with_architecture(document, {"other": Parallel()})
+
+
+def test_too_many_products_a_cycle_are_refused() -> None:
+    fold = Folded(inputs_per_cycle=784, neurons_per_cycle=128, cycles_per_step=1, values_per_beat=784)
+    assert "bits of products a cycle" in fold_problem(fold, 784, 128, 1, behind_folded=False)
+
+
 def test_published_schema_is_current() -> None:
     assert json.loads(SCHEMA_FILE.read_text(encoding="utf-8")) == json_schema(), (
         "refresh it: PYTHONPATH=src python tests/golden/refresh_verilog.py"
@@ -237,7 +283,7 @@ def test_documents_follow_the_published_schema_and_broken_ones_do_not() -> None:
     schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
-    for document in [two_layers(), *(random_document(index) for index in range(20))]:
+    for document in [two_layers(), *(random_architecture(random_document(index)) for index in range(20))]:
         validator.validate(document.to_dict())
     fields = two_layers().to_dict()
     fields["layers"][0]["weight_thresholds"][0][0] = -1

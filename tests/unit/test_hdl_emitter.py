@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bitprop.errors import RangeError
-from bitprop.graph.random import make_document, random_document
+from bitprop.graph.random import make_document, random_architecture, random_document
 from bitprop.graph.spec import Document, load_document
 from bitprop.hdl import emit, generate, generate_alone, library
 
@@ -95,11 +95,14 @@ def tool(arguments: list[str], folder: Path) -> str:
     return result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("fold", [False, True])
 @pytest.mark.parametrize("index", [None, 1, 3, 8, 19])
 def test_verilator_and_icarus_have_nothing_to_say(
-    index: int | None, golden: Document, tmp_path: Path, require_tool: Callable[[str], str]
+    index: int | None, fold: bool, golden: Document, tmp_path: Path, require_tool: Callable[[str], str]
 ) -> None:
     document = golden if index is None else random_document(index)
+    if fold:
+        document = random_architecture(document)
     design = emit(document, tmp_path)
     verilator = [require_tool("verilator"), "--lint-only", "-Wall", "--top-module", document.name, *design.design_files]
     assert tool(verilator, tmp_path) == ""
@@ -109,7 +112,8 @@ def test_verilator_and_icarus_have_nothing_to_say(
 
 
 def test_no_lint_waivers_in_the_library(golden: Document) -> None:
-    for name, text in {**library(golden), **generate(golden)}.items():
+    folded = random_architecture(random_document(7), seed=3)
+    for name, text in {**library(golden), **generate(golden), **library(folded), **generate(folded)}.items():
         assert "lint_off" not in text, name
 
 
@@ -123,7 +127,10 @@ def test_package_data_is_complete() -> None:
     folder = Path(generate.__code__.co_filename).parent
     assert sorted(path.name for path in (folder / "templates").iterdir()) == [
         "clock.v.j2",
+        "folded_layer.v.j2",
         "layer.v.j2",
+        "rom.v.j2",
+        "stream_top.v.j2",
         "testbench.v.j2",
         "top.v.j2",
         "weights.v.j2",

@@ -17,7 +17,7 @@ from bitprop.errors import RangeError, ShapeError
 from bitprop.formats import IntArray, encode_value
 from bitprop.graph.spec import DenseLayer, Document, Requantise
 
-__all__ = ["Result", "check_inputs", "layer_accumulators", "layer_output", "run", "run_layer", "trace"]
+__all__ = ["Result", "check_inputs", "layer_accumulators", "layer_inputs", "layer_output", "run", "run_layer", "trace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +154,16 @@ def _run_layers(layers: tuple[DenseLayer, ...], values: IntArray, precision_bits
     return Result(tuple(outputs), np.argmax(values, axis=1).astype(np.int64), tuple(accumulators))
 
 
+def layer_inputs(document: Document, input_raw: npt.ArrayLike, layer: int) -> IntArray:
+    """The value integers that reach a layer for one sample, ``[I]``; arguments and errors as of :func:`trace`."""
+    check_integer("layer", layer, 0, len(document.layers) - 1)
+    values = check_inputs(document, np.asarray(input_raw)[None])
+    for before in document.layers[:layer]:
+        values = layer_output(before, layer_accumulators(before, values, document.precision_bits)[-1])
+    chosen: IntArray = values[0]
+    return chosen
+
+
 def trace(document: Document, input_raw: npt.ArrayLike, layer: int) -> IntArray:
     """The accumulators of one layer for one sample, after every cycle.
 
@@ -169,8 +179,5 @@ def trace(document: Document, input_raw: npt.ArrayLike, layer: int) -> IntArray:
         ShapeError: wrong shape or dtype.
         RangeError: an input outside the declared range, or no such layer.
     """
-    check_integer("layer", layer, 0, len(document.layers) - 1)
-    values = check_inputs(document, np.asarray(input_raw)[None])
-    for before in document.layers[:layer]:
-        values = layer_output(before, layer_accumulators(before, values, document.precision_bits)[-1])
-    return np.stack([row[0] for row in layer_accumulators(document.layers[layer], values, document.precision_bits)])
+    values = layer_inputs(document, input_raw, layer)[None]
+    return np.concatenate(layer_accumulators(document.layers[layer], values, document.precision_bits))

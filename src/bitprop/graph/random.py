@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from bitprop.formats import IntArray, encode_value
+from bitprop.graph.architecture import Folded, Parallel, folded
 from bitprop.graph.bounds import accumulator_bounds
+from bitprop.graph.fold import with_architecture
 from bitprop.graph.spec import Document, SourceEntry, document_header, parse_document
 from bitprop.graph.streams import layer_numbers
 from bitprop.ops import SOURCES
 from bitprop.seeds import derive_seed
 
-__all__ = ["make_document", "random_document", "random_inputs", "random_source"]
+__all__ = ["make_document", "random_architecture", "random_document", "random_inputs", "random_source"]
 
 _ENCODINGS = ("unipolar", "sign_magnitude", "bipolar")
 
@@ -47,8 +49,8 @@ def make_document(
         precision_bits: n.
         input_range: lowest and highest input value integer.
         layers: per layer the fields of a dense layer; ``kind``, ``name``, ``in_features``, ``out_features``,
-            ``correlation_raw`` and ``accumulator_bits`` may be left out, and ``weights_raw`` (value integers
-            ``[O, I]``) may stand for thresholds and signs.
+            ``correlation_raw``, ``accumulator_bits`` and ``architecture`` (parallel) may be left out, and
+            ``weights_raw`` (value integers ``[O, I]``) may stand for thresholds and signs.
         training: metadata.
 
     Raises:
@@ -72,6 +74,7 @@ def make_document(
         layer.setdefault("out_features", thresholds.shape[0])
         layer.setdefault("in_features", thresholds.shape[1])
         layer.setdefault("correlation_raw", 0)
+        layer.setdefault("architecture", {"kind": "parallel"})
         if "accumulator_bits" not in layer:
             sources = [
                 None if layer.get(key) is None else SourceEntry.model_validate(layer[key]).build()
@@ -161,3 +164,33 @@ def random_inputs(document: Document, samples: int, seed: int = 0) -> IntArray:
     return generator.integers(
         document.inputs.low, document.inputs.high + 1, size=(samples, document.inputs.features), dtype=np.int64
     )
+
+
+def random_architecture(document: Document, seed: int = 0) -> Document:
+    """The same program with a random architecture in each layer: parallel now and then, folds that divide and do not.
+
+    Example:
+        >>> document = random_architecture(random_document(7), seed=3)
+        >>> [layer.architecture.kind for layer in document.layers]
+        ['folded', 'parallel', 'folded']
+    """
+    generator = np.random.default_rng(derive_seed(seed, "random_architecture", document.name))
+    chosen: dict[str, Parallel | Folded] = {}
+    behind_folded = False
+    for layer in document.layers:
+        if generator.random() < 0.25:
+            chosen[layer.name], behind_folded = Parallel(), False
+            continue
+        per_cycle = int(generator.integers(1, layer.in_features + 1))
+        lanes = [lanes for lanes in range(1, per_cycle + 1) if per_cycle % lanes == 0]
+        cycles = int(generator.choice([1, layer.length, int(generator.integers(1, layer.length + 1))]))
+        chosen[layer.name] = folded(
+            per_cycle,
+            int(generator.integers(1, layer.out_features + 1)),
+            length=layer.length,
+            cycles_per_step=cycles,
+            values_per_beat=1 if behind_folded else int(generator.choice(lanes)),
+            pipeline=int(generator.integers(0, 4)),
+        )
+        behind_folded = True
+    return with_architecture(document, chosen)

@@ -1,7 +1,8 @@
 """The SC-NIR document: one trained network as integers, and everything the hardware needs to carry it out.
 
-A document is JSON: ``schema`` ``bitprop.scnir``, ``schema_version`` ``1.0``.  The meaning of every integer in it is
-the bit-true contract (``docs/contract.md``); the JSON Schema is ``docs/schemas/scnir-1.0.schema.json``.
+A document is JSON: ``schema`` ``bitprop.scnir``, ``schema_version`` ``1.1``.  The meaning of every integer in it is
+the bit-true contract (``docs/contract.md``); the JSON Schema is ``docs/schemas/scnir-1.1.schema.json``.  Version 1.0,
+in which the whole network is ``parallel``, is read too and stays what it is.
 
 Build a document with :func:`parse_document` or :func:`load_document`; both check every field and every relation
 between fields, and raise :class:`~bitprop.errors.DocumentError` with the path of the field at fault, such as
@@ -38,6 +39,7 @@ from bitprop._checks import check_identifier, shortened
 from bitprop.artifacts import canonical_json, evidence, read_json, write_text
 from bitprop.errors import ArtifactError, BitpropError, DocumentError, NotExportableError, RangeError, RegistryError
 from bitprop.formats import MAX_PRECISION_BITS, MIN_PRECISION_BITS, IntArray
+from bitprop.graph.architecture import Architecture, Folded, fold_problem
 from bitprop.graph.bounds import AccumulatorBounds, accumulator_bounds
 from bitprop.graph.streams import LayerNumbers, layer_numbers
 from bitprop.ops import AbstractSource, make_source
@@ -61,7 +63,7 @@ __all__ = [
 ]
 
 SCHEMA = "bitprop.scnir"
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 MAX_LENGTH = 1 << 16
 MAX_FEATURES = 1 << 16
 _MAX_ONE = 1 << MAX_PRECISION_BITS
@@ -155,6 +157,7 @@ class DenseLayer(_Model):
         weight_negative: ``[O][I]`` in {0, 1}; ``sign_magnitude`` only, otherwise absent.
         correlation_raw: signed, ``-2**n .. 2**n``; ``correlation_source`` is there exactly when it is not 0.
         accumulator_bits: two's complement width of the accumulators; at least ``bounds(n).bits``.
+        architecture: how the products are laid out; absent in version 1.0.
     """
 
     kind: Literal["dense"]
@@ -172,6 +175,7 @@ class DenseLayer(_Model):
     bias_raw: _Bias
     accumulator_bits: int = Field(ge=2, le=62)
     output: Annotated[Requantise | Logits, Field(discriminator="kind")]
+    architecture: Architecture | None = None
 
     # The cached arrays live beside the fields and are no part of what a layer is: compare the fields only.
     def __eq__(self, other: object) -> bool:
@@ -181,6 +185,11 @@ class DenseLayer(_Model):
 
     def __hash__(self) -> int:
         return hash((self.name, self.in_features, self.out_features, self.length, self.bias_raw))
+
+    @property
+    def fold(self) -> Folded | None:
+        """The folded architecture, or ``None`` for a parallel layer."""
+        return self.architecture if isinstance(self.architecture, Folded) else None
 
     @cached_property
     def thresholds(self) -> IntArray:
@@ -216,12 +225,12 @@ class Document(_Model):
     """A whole network.  Frozen; equal documents have equal bytes."""
 
     schema_: Literal["bitprop.scnir"] = Field(alias="schema")
-    schema_version: Literal["1.0"]
+    schema_version: Literal["1.0", "1.1"]
     evidence_boundary: Literal["local_simulation_and_executable_hdl_parity"]
     hardware_measurement_claimed: Annotated[StrictBool, Field(json_schema_extra={"const": False})]
     name: str
     precision_bits: int = Field(ge=MIN_PRECISION_BITS, le=MAX_PRECISION_BITS)
-    architecture: Literal["parallel"]
+    architecture: Literal["parallel"] | None = None
     inputs: Inputs
     layers: Annotated[tuple[DenseLayer, ...], Field(min_length=1, max_length=64)]
     decision: Decision
@@ -252,7 +261,7 @@ class Document(_Model):
 def parse_document(fields: dict[str, Any]) -> Document:
     """Build and check a document from plain fields (what ``json.load`` gives, or a lowering step made).
 
-    ``schema``, ``schema_version``, ``architecture``, ``decision`` and the evidence fields must be there, as in a file.
+    ``schema``, ``schema_version``, ``decision`` and the evidence fields must be there, as in a file.
 
     Raises:
         DocumentError: a field is missing, unknown or wrong; the message starts with its path.
@@ -300,7 +309,6 @@ def document_header() -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "schema_version": SCHEMA_VERSION,
-        "architecture": "parallel",
         "decision": {"kind": "argmax", "ties": "lowest"},
         **evidence(),
     }
@@ -315,7 +323,7 @@ def _frozen(values: Any) -> IntArray:
     return array
 
 
-_UNION_TAGS = frozenset({"requantise", "logits"})
+_UNION_TAGS = frozenset({"requantise", "logits", "parallel", "folded"})
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -323,7 +331,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     if location[:1] == ("training",):
         location = location[:2]  # below it pydantic tries one type after the other
     for index, part in enumerate(location):
-        if part in _UNION_TAGS and index and location[index - 1] == "output":
+        if part in _UNION_TAGS and index and location[index - 1] in ("output", "architecture"):
             continue  # pydantic names the member of the union; the document has no such level
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text or "$"
@@ -349,6 +357,7 @@ def _check_document(document: Document) -> None:
     if document.name.startswith("bitprop"):
         raise DocumentError(f"name: expected one that is not the library's own, got {document.name!r}; rename it")
     _check_range("inputs", document.inputs.low, document.inputs.high, one)
+    _check_versions(document)
     modules = {document.name: "name"}
     features = document.inputs.features
     for index, layer in enumerate(document.layers):
@@ -356,7 +365,8 @@ def _check_document(document: Document) -> None:
         _check_name(f"{where}.name", layer.name)
         if layer.name == "tb" or layer.name.startswith("tb_"):
             raise DocumentError(f"{where}.name: expected one that is no testbench's, got {layer.name!r}; rename it")
-        for module in (f"{document.name}_{layer.name}", f"{document.name}_{layer.name}_weights"):
+        own = f"{document.name}_{layer.name}"
+        for module in (own, *(f"{own}_{part}" for part in ("weights", "biases", "numbers"))):
             if module in modules:
                 raise DocumentError(
                     f"{where}.name: expected a name whose module {module!r} is new, {modules[module]} has it; rename"
@@ -368,6 +378,12 @@ def _check_document(document: Document) -> None:
             )
         features = layer.out_features
         _check_layer(where, layer, document.precision_bits)
+        if layer.fold is not None:
+            limits = (layer.in_features, layer.out_features, layer.length)
+            behind_folded = index > 0 and document.layers[index - 1].fold is not None
+            problem = fold_problem(layer.fold, *limits, behind_folded=behind_folded)
+            if problem:
+                raise DocumentError(f"{where}.architecture{problem}")
         last = index == len(document.layers) - 1
         if isinstance(layer.output, Logits) != last:
             raise DocumentError(
@@ -376,6 +392,18 @@ def _check_document(document: Document) -> None:
             )
         if isinstance(layer.output, Requantise):
             _check_range(f"{where}.output", layer.output.low, layer.output.high, one)
+
+
+def _check_versions(document: Document) -> None:
+    """Where the architecture stands: beside the layers in version 1.0, in each of them from 1.1 on."""
+    old = document.schema_version == "1.0"
+    if (document.architecture is not None) != old:
+        wanted = "'parallel'" if old else "none, each layer has its own"
+        raise DocumentError(f"architecture: expected {wanted}, got {document.architecture!r}; correct it")
+    for index, layer in enumerate(document.layers):
+        if (layer.architecture is None) != old:
+            wanted = "none in version 1.0" if old else "one in every layer"
+            raise DocumentError(f"layers[{index}].architecture: expected {wanted}; add or remove it")
 
 
 def _check_name(where: str, value: str) -> None:

@@ -67,6 +67,7 @@ def lower_dense(
         "bias_raw": bias_raw.tolist(),
         "accumulator_bits": accumulator_bounds(config.encoding, numbers, thresholds, negative, bias_raw, n).bits,
         "output": {"kind": "logits"},
+        "architecture": {"kind": "parallel"},
     }
     if correlation_raw:
         fields["correlation_source"] = sources.correlation.to_dict()

@@ -169,7 +169,7 @@ def expected_vectors(
             for layer, accumulators, outputs in zip(document.layers, result.accumulators, result.layers, strict=True)
         ],
         "decision": result.decision.tolist(),
-        "latency_cycles": latencies([layer.length for layer in document.layers], len(inputs)).tolist(),
+        "latency_cycles": latencies(document.layers, len(inputs)).tolist(),
     }
     if labels is not None:
         truth = np.asarray(labels)

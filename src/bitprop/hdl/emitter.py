@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from bitprop._checks import check_integer
 from bitprop.artifacts import write_text
 from bitprop.errors import NotExportableError
 from bitprop.graph.spec import DenseLayer, Document, Requantise, SourceEntry
+from bitprop.graph.timing import PLACES, interval_of, latency_of
+from bitprop.hdl._folded import FOLD_LIBRARY, folded_context, folded_files
+from bitprop.hdl._text import LIBRARY, render, signed_literal
 from bitprop.ops import OPS, verilog_path
+from bitprop.ops.encode import ENCODING_CODES
 
 __all__ = ["EmittedDesign", "alone_name", "emit", "generate", "generate_alone", "library"]
 
-_LIBRARY = Path(__file__).with_name("library")
-_TEMPLATES = Path(__file__).with_name("templates")
-_ENCODING_NUMBER = {"unipolar": 0, "bipolar": 1, "sign_magnitude": 2}
 _STREAMS_PER_LINE = 12
-# operations that every network instantiates, in reading order
+# operations that every network with a parallel layer instantiates, and those of a folded one, in reading order
 _COMMON_OPS = ("encode", "compare", "multiply", "count", "accumulate", "requantise", "argmax")
+_FOLD_OPS = ("encode", "compare", "multiply")
 _COMMON_LIBRARY = (
     "bitprop_stage.v",
     "bitprop_input_bank.v",
@@ -51,29 +53,6 @@ class EmittedDesign:
     simulation_files: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=1)
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Verilog, not HTML; names are checked identifiers, the rest is integers
-    )
-
-
-def _render(template: str, context: dict[str, Any]) -> str:
-    return _environment().get_template(template).render(context)
-
-
-def _signed_literal(value: int, bits: int) -> str:
-    """A signed Verilog literal; ``-2**(bits-1)`` has no positive twin, so it is written in hexadecimal."""
-    if value == -(1 << (bits - 1)):
-        return f"{bits}'sh{1 << (bits - 1):x}"
-    return f"-{bits}'sd{-value}" if value < 0 else f"{bits}'sd{value}"
-
-
 def _source(role: str, entry: SourceEntry) -> dict[str, Any]:
     source = entry.build()
     module = OPS[entry.kind].module
@@ -85,32 +64,46 @@ def _source(role: str, entry: SourceEntry) -> dict[str, Any]:
 def _layer_context(document: Document, index: int) -> dict[str, Any]:
     layer = document.layers[index]
     n = document.precision_bits
-    sources = [_source("activation", layer.activation_source), _source("weight", layer.weight_source)]
-    if layer.correlation_source is not None:
-        sources.append(_source("correlation", layer.correlation_source))
     requantise = layer.output if isinstance(layer.output, Requantise) else None
-    return {
+    context = {
         "network": document.name,
         "module": f"{document.name}_{layer.name}",
         "name": layer.name,
         "index": index,
-        "before": "in" if index == 0 else f"from_{document.layers[index - 1].name}",
         "inputs": layer.in_features,
         "outputs": layer.out_features,
         "encoding": layer.encoding,
-        "encoding_number": _ENCODING_NUMBER[layer.encoding],
+        "encoding_number": ENCODING_CODES[layer.encoding],
         "length": layer.length,
         "width": n,
+        "places": PLACES,
+        "requantise": requantise,
+        "low": "" if requantise is None else signed_literal(requantise.low, n + 2),
+        "high": "" if requantise is None else signed_literal(requantise.high, n + 2),
+    }
+    if layer.fold is not None:
+        return {**context, **folded_context(layer, context)}
+    sources = [_source("activation", layer.activation_source), _source("weight", layer.weight_source)]
+    if layer.correlation_source is not None:
+        sources.append(_source("correlation", layer.correlation_source))
+    return {
+        **context,
+        "folded": False,
         "acc_width": layer.accumulator_bits,
         "out_width": layer.accumulator_bits if requantise is None else n + 2,
         "sources": sources,
         "correlation_raw": layer.correlation_raw,
-        "biases": [_signed_literal(bias, layer.accumulator_bits) for bias in layer.bias_raw],
-        "requantise": requantise,
-        "low": "" if requantise is None else _signed_literal(requantise.low, n + 2),
-        "high": "" if requantise is None else _signed_literal(requantise.high, n + 2),
+        "biases": [signed_literal(bias, layer.accumulator_bits) for bias in layer.bias_raw],
         "distinct": np.unique(layer.thresholds).tolist(),
     }
+
+
+def _chain(document: Document, layers: Sequence[int]) -> list[dict[str, Any]]:
+    """The contexts of layers that follow each other, each with what its neighbours decide."""
+    contexts = [_layer_context(document, index) for index in layers]
+    for position, context in enumerate(contexts):
+        context["before"] = "in" if position == 0 else f"from_{contexts[position - 1]['name']}"
+    return contexts
 
 
 def _weight_rows(layer: DenseLayer) -> list[dict[str, Any]]:
@@ -136,12 +129,15 @@ def generate(document: Document) -> dict[str, str]:
     Raises:
         NotExportableError: a source has no hardware.
     """
-    layers = [_layer_context(document, index) for index in range(len(document.layers))]
+    layers = _chain(document, range(len(document.layers)))
     files: dict[str, str] = {}
     for context, layer in zip(layers, document.layers, strict=True):
-        files[f"{context['module']}_weights.v"] = _render("weights.v.j2", {**context, "rows": _weight_rows(layer)})
-        files[f"{context['module']}.v"] = _render("layer.v.j2", context)
-    return {**files, **_shell(document.name, document, layers, document.inputs.low, document.inputs.high)}
+        if context["folded"]:
+            files.update(folded_files(layer, context))
+            continue
+        files[f"{context['module']}_weights.v"] = render("weights.v.j2", {**context, "rows": _weight_rows(layer)})
+        files[f"{context['module']}.v"] = render("layer.v.j2", context)
+    return {**files, **_shell(document.name, document.layers, layers, document.inputs.low, document.inputs.high)}
 
 
 def alone_name(document: Document, layer: int) -> str:
@@ -161,57 +157,76 @@ def generate_alone(document: Document, layer: int) -> dict[str, str]:
     """
     one = 1 << document.precision_bits
     name = alone_name(document, layer)
-    return _shell(name, document, [{**_layer_context(document, layer), "before": "in"}], -one, one)
+    return _shell(name, document.layers[layer : layer + 1], _chain(document, [layer]), -one, one)
 
 
-def _shell(name: str, document: Document, layers: list[dict[str, Any]], low: int, high: int) -> dict[str, str]:
-    """Top, testbench and its clock around a chain of layers."""
-    cycles = [layer["length"] + 2 for layer in layers]
+def _shell(name: str, chain: Sequence[DenseLayer], layers: list[dict[str, Any]], low: int, high: int) -> dict[str, str]:
+    """Top, testbench and its clock around a chain of layers; AXI streams where one of them is folded."""
+    stream = any(layer["folded"] for layer in layers)
+    features = layers[0]["inputs"]
+    lanes = layers[0]["fold"].values_per_beat if layers[0]["folded"] else features
     classes = layers[-1]["outputs"]
+    latency = latency_of(chain)
     context = {
         "network": name,
-        "width": document.precision_bits,
-        "features": layers[0]["inputs"],
+        "width": layers[0]["width"],
+        "stream": stream,
+        "features": features,
+        "lanes": lanes,
+        "beats": -(-features // lanes),
         "low": low,
         "high": high,
-        "shape": "-".join(str(size) for size in [layers[0]["inputs"], *(layer["outputs"] for layer in layers)]),
+        "shape": "-".join(str(size) for size in [features, *(layer["outputs"] for layer in layers)]),
         "layers": layers,
         "classes": classes,
         "class_width": max(1, (classes - 1).bit_length()),
         "logit_width": layers[-1]["out_width"],
-        "latency": sum(cycles) + 1,
-        "interval": max(cycles),
-        "patience": 4 * sum(cycles) + 100,
-        "depth": len(layers) + 2,
+        "latency": latency,
+        "interval": interval_of(chain),
+        "patience": 4 * latency + 100,
+        "depth": 3 * len(layers) + 3 if stream else len(layers) + 2,
     }
     return {
-        f"{name}.v": _render("top.v.j2", context),
-        f"{name}_tb.v": _render("testbench.v.j2", context),
-        f"{name}_tb_clock.v": _render("clock.v.j2", context),
+        f"{name}.v": render("stream_top.v.j2" if stream else "top.v.j2", context),
+        f"{name}_tb.v": render("testbench.v.j2", context),
+        f"{name}_tb_clock.v": render("clock.v.j2", context),
     }
 
 
 def library(document: Document) -> dict[str, str]:
     """The hand-written modules a network uses, by file name (``<module>.v``), submodules first."""
-    kinds = []
-    for layer in document.layers:
-        for entry in (layer.activation_source, layer.weight_source, layer.correlation_source):
-            if entry is not None and entry.kind not in kinds:
-                kinds.append(entry.kind)
-    operations = [*sorted(kinds), *_COMMON_OPS]
-    if any(layer.correlation_raw for layer in document.layers):
+    parallel = [layer for layer in document.layers if layer.fold is None]
+    folds = [layer.fold is not None for layer in document.layers]
+    kinds = {
+        entry.kind
+        for layer in parallel
+        for entry in (layer.activation_source, layer.weight_source, layer.correlation_source)
+        if entry is not None
+    }
+    operations = [*sorted(kinds), *_COMMON_OPS] if parallel else list(_FOLD_OPS)
+    if any(layer.correlation_raw for layer in parallel):
         operations.append("correlate")
+    modules = list(_COMMON_LIBRARY) if parallel else []
+    if any(folds):
+        modules += FOLD_LIBRARY
+        if any(layer.fold is not None and isinstance(layer.output, Requantise) for layer in document.layers):
+            modules.append("bitprop_fold_requantise.v")
+        changes = set(itertools.pairwise(folds))
+        modules += ["bitprop_fold_collect.v"] if (True, False) in changes else []
+        modules += ["bitprop_fold_spread.v"] if (False, True) in changes else []
+        modules += ["bitprop_fold_decision.v"]
     files = {f"{OPS[key].module}.v": verilog_path(key).read_text(encoding="utf-8") for key in operations}
-    files.update({file: (_LIBRARY / file).read_text(encoding="utf-8") for file in _COMMON_LIBRARY})
+    files.update({file: (LIBRARY / file).read_text(encoding="utf-8") for file in modules})
     return files
 
 
 def emit(document: Document, rtl_dir: str | os.PathLike[str]) -> EmittedDesign:
     """Write a network as Verilog, with the library and a testbench beside it.
 
-    The folder gets ``<name>.v`` (top), per layer ``<name>_<layer>.v`` and ``<name>_<layer>_weights.v``, the library
-    modules, ``files.f`` (everything to synthesise, one name a line), ``<name>_tb.v``, ``<name>_tb_clock.v`` (Icarus)
-    and ``verilator_main.cpp``.  Same document, same bytes.
+    The folder gets ``<name>.v`` (top), per layer ``<name>_<layer>.v`` and ``<name>_<layer>_weights.v`` (a folded layer:
+    ``…_biases.v`` and perhaps ``…_numbers.v`` too), the library modules, ``files.f`` (everything to synthesise, one
+    name a line), ``<name>_tb.v``, ``<name>_tb_clock.v`` (Icarus) and ``verilator_main.cpp``.  Same document, same
+    bytes.
 
     Raises:
         NotExportableError: a source has no hardware.
@@ -225,5 +240,5 @@ def emit(document: Document, rtl_dir: str | os.PathLike[str]) -> EmittedDesign:
     for file, text in {**shared, **generated}.items():
         write_text(folder / file, text)
     write_text(folder / "files.f", "".join(f"{file}\n" for file in design))
-    write_text(folder / "verilator_main.cpp", (_LIBRARY / "verilator_main.cpp").read_text(encoding="utf-8"))
+    write_text(folder / "verilator_main.cpp", (LIBRARY / "verilator_main.cpp").read_text(encoding="utf-8"))
     return EmittedDesign(name, folder, tuple(design), (*simulation, "verilator_main.cpp"))

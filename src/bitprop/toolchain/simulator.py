@@ -76,16 +76,17 @@ class CompiledDesign:
     timeout: float
     runs: list[int] = field(default_factory=list)
 
-    def run(self, inputs_raw: npt.ArrayLike, trace_sample: int | None = None) -> SimulationResult:
-        """Stream samples through the design, back to back.
+    def run(self, inputs_raw: npt.ArrayLike, trace_sample: int | None = None, stall: int = 0) -> SimulationResult:
+        """Stream samples through the design, back to back or with pauses.
 
         Args:
             inputs_raw: value integers, ``[B, features]``, at least one sample.
             trace_sample: also record the accumulators of this sample, cycle by cycle.
+            stall: seed of random pauses in offering and in taking; 0: none.
 
         Raises:
             ShapeError: not integers of rank 2.
-            RangeError: no such sample to trace.
+            RangeError: no such sample to trace, or no such seed.
             SimulationError: the simulator failed or its output is not a whole result.
             ToolTimeoutError: it did not finish in time.
         """
@@ -101,6 +102,8 @@ class CompiledDesign:
         arguments = [f"+inputs={input_file.name}", f"+results={result_file.name}", f"+samples={len(inputs)}"]
         if trace_sample is not None:
             arguments.append(f"+trace={check_integer('trace_sample', trace_sample, 0, len(inputs) - 1)}")
+        if check_integer("stall", stall, 0, (1 << 31) - 1):
+            arguments.append(f"+stall={stall}")
         printed = run_tool([*self.command, *arguments], cwd=self.folder, timeout=self.timeout)
         try:
             text = result_file.read_text(encoding="ascii")
@@ -251,12 +254,13 @@ class AbstractSimulator(ABC):
         inputs_raw: npt.ArrayLike,
         *,
         trace_sample: int | None = None,
+        stall: int = 0,
         build_timeout: float = 600.0,
         run_timeout: float = 600.0,
     ) -> SimulationResult:
         """Build and run once; see :meth:`compile` and :meth:`CompiledDesign.run` for arguments and errors."""
         with self.compile(rtl_dir, name, build_timeout=build_timeout, run_timeout=run_timeout) as design:
-            return design.run(inputs_raw, trace_sample)
+            return design.run(inputs_raw, trace_sample, stall)
 
 
 def design_files(name: str, folder: Path) -> list[str]:

@@ -23,7 +23,8 @@ from bitprop._checks import check_integer
 from bitprop.artifacts import write_text
 from bitprop.errors import ParityError, RangeError, SimulationError
 from bitprop.formats import IntArray
-from bitprop.graph.interpret import Result, check_inputs, layer_accumulators, run, run_layer, trace
+from bitprop.graph.fold import folded_accumulators
+from bitprop.graph.interpret import Result, check_inputs, layer_accumulators, layer_inputs, run, run_layer
 from bitprop.graph.spec import DenseLayer, Document
 from bitprop.graph.timing import latency_cycles, schedule
 from bitprop.hdl import alone_name, generate_alone
@@ -58,8 +59,9 @@ class Mismatch:
         layer: index of the first layer whose output differs; ``None`` for what is below.
         layer_name: its name, or ``"decision"``, ``"latency"`` or ``"decision_cycle"``.
         neuron: index of the neuron; ``None`` without a layer.
-        cycle: the accumulator after this many cycles is the first wrong one; ``None`` when all of them are right (so
-            that the fault lies behind the accumulator) or when the trace could not be made.
+        cycle: the accumulator after this many cycles is the first wrong one (of a folded layer: the one after this
+            step of the neuron's group, the first step being 0); ``None`` when all of them are right (so that the fault
+            lies behind the accumulator) or when the trace could not be made.
         expected: the interpreter's integer.
         actual: the simulator's integer.
         accumulator_expected: the interpreter's accumulator at ``cycle``.
@@ -137,7 +139,7 @@ class ParityResult:
         network: the network's name.
         status: ``pass`` or ``fail``.
         simulators: one entry for each simulator.
-        expected_latency_cycles: ``sum(L + 2) + 1``.
+        expected_latency_cycles: :func:`bitprop.graph.timing.latency_cycles`.
         mismatches: the first difference of each simulator that has one.
     """
 
@@ -320,8 +322,8 @@ class _Job:
             self.rtl_dir,
             inputs,
             run(self.document, inputs),
-            schedule([layer.length for layer in self.document.layers], len(inputs)),
-            lambda sample, layer: trace(self.document, inputs[sample], layer),
+            schedule(self.document.layers, len(inputs)),
+            lambda sample, layer: layer_inputs(self.document, inputs[sample], layer),
             None,
             evidence_dir,
         )
@@ -340,10 +342,8 @@ class _Job:
                 folder,
                 inputs,
                 run_layer(document, index, inputs),
-                schedule([layer.length], len(inputs)),
-                lambda sample, _: np.concatenate(
-                    layer_accumulators(layer, inputs[sample : sample + 1], document.precision_bits)
-                ),
+                schedule([layer], len(inputs)),
+                lambda sample, _: inputs[sample],
                 index,
                 evidence_dir,
             )
@@ -355,7 +355,7 @@ class _Job:
         inputs: IntArray,
         expected: Result,
         timing: tuple[IntArray, IntArray],
-        expected_trace: Callable[[int, int], IntArray],
+        values_of: Callable[[int, int], IntArray],
         alone: int | None,
         evidence_dir: str | os.PathLike[str] | None,
     ) -> _Outcome:
@@ -373,10 +373,12 @@ class _Job:
                 # the samples before it run again too: a register that one sample leaves behind may be the fault
                 seen = inputs[: difference.sample + 1]
                 cycle, should, did = None, None, None
-                if difference.layer is not None:
-                    cycle, should, did = _first_cycle(
-                        design, seen, difference, expected_trace(difference.sample, difference.layer)
+                if difference.layer is not None and difference.neuron is not None:
+                    layer = self.document.layers[difference.layer if alone is None else alone]
+                    expected_trace = _expected_trace(
+                        layer, values_of(difference.sample, difference.layer), difference.neuron
                     )
+                    cycle, should, did = _first_cycle(design, seen, difference.layer, expected_trace)
                 mismatch = Mismatch(
                     simulator=self.simulator.name,
                     sample=difference.sample,
@@ -450,20 +452,34 @@ def _first_difference(
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Trace:
+    """One neuron's accumulator as it should be, and where the testbench's trace shows it."""
+
+    first_row: int
+    column: int
+    expected: IntArray
+
+
+def _expected_trace(layer: DenseLayer, values_raw: IntArray, neuron: int) -> _Trace:
+    if layer.fold is None:
+        history = layer_accumulators(layer, values_raw[None], layer.activation_source.width)
+        return _Trace(0, neuron, np.concatenate(history)[:, neuron])
+    group, column = divmod(neuron, layer.fold.neurons_per_cycle)
+    expected = folded_accumulators(layer, values_raw, neuron)
+    return _Trace(group * len(expected), column, expected)
+
+
 def _first_cycle(
-    design: CompiledDesign, inputs: IntArray, difference: _Difference, expected: IntArray
+    design: CompiledDesign, inputs: IntArray, layer: int, trace: _Trace
 ) -> tuple[int | None, int | None, int | None]:
     """First cycle whose accumulator of the neuron is wrong, with both values; ``None`` when all are right."""
-    layer, neuron = difference.layer, difference.neuron
-    if layer is None or neuron is None:
-        return None, None, None
     traces = design.run(inputs, trace_sample=len(inputs) - 1).traces
     if len(traces) <= layer:
         return None, None, None
-    did, should = traces[layer][:, neuron], expected[:, neuron]
-    shared = min(len(did), len(should))
-    wrong = np.argwhere(did[:shared] != should[:shared])
+    did = traces[layer][trace.first_row : trace.first_row + len(trace.expected), trace.column]
+    wrong = np.argwhere(did != trace.expected[: len(did)])
     if not len(wrong):
         return None, None, None
     cycle = int(wrong[0, 0])
-    return cycle, int(should[cycle]), int(did[cycle])
+    return cycle, int(trace.expected[cycle]), int(did[cycle])

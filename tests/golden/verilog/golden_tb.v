@@ -9,18 +9,21 @@
 //                     done SAMPLES CYCLES               always last; an 'error' record ends the run instead
 //   +samples=N      how many samples to read
 //   +trace=SAMPLE   sample to trace, optional
+//   +stall=SEED     offer and take with pauses, optional; a positive number
 //
 // Not for synthesis.  Generated from an SC-NIR document: change the document, not this file.
 module golden_tb (
     input wire clock
 );
     // cycles without a decision after which the run is given up
-    localparam PATIENCE = 208;
+    localparam PATIENCE = 212;
 
     reg [8*4096-1:0] input_name, result_name;
     integer input_file, result_file, samples, trace_sample;
     integer status, number, i;
     integer cycle, progress, sent, accepted, decided;
+    integer stall, offer_pause, take_pause;
+    reg [31:0] noise;
     integer accepted_at [0:3];
     integer handed_on [0:1];
     integer entered [0:1];
@@ -29,6 +32,7 @@ module golden_tb (
     reg reset, in_valid, finished;
     reg [23:0] in_values;
     wire in_ready, out_valid;
+    wire out_ready = take_pause == 0;
     wire [0:0] out_class;
     wire [11:0] out_logits;
 
@@ -39,7 +43,7 @@ module golden_tb (
         .in_ready(in_ready),
         .in_values(in_values),
         .out_valid(out_valid),
-        .out_ready(1'b1),
+        .out_ready(out_ready),
         .out_class(out_class),
         .out_logits(out_logits)
     );
@@ -54,6 +58,8 @@ module golden_tb (
         sent = 0;
         accepted = 0;
         decided = 0;
+        offer_pause = 0;
+        take_pause = 0;
         for (i = 0; i < 2; i = i + 1) begin
             handed_on[i] = 0;
             entered[i] = 0;
@@ -65,6 +71,8 @@ module golden_tb (
             $finish;
         end
         if (!$value$plusargs("trace=%d", trace_sample)) trace_sample = -1;
+        if (!$value$plusargs("stall=%d", stall)) stall = 0;
+        noise = stall;
         input_file = $fopen(input_name, "r");
         result_file = $fopen(result_name, "w");
         if (input_file == 0 || result_file == 0) begin
@@ -78,9 +86,18 @@ module golden_tb (
         cycle <= cycle + 1;
         if (cycle == 1) reset <= 1'b0;
 
+        // pauses, some of them longer than all the work of a sample
+        if (stall != 0) begin
+            noise <= {noise[30:0], noise[31] ^ noise[21] ^ noise[1] ^ noise[0]};
+            if (offer_pause != 0) offer_pause <= offer_pause - 1;
+            else if (in_valid && in_ready) offer_pause <= noise[7:3] == 0 ? 56 : noise[8] ? noise[10:9] : 0;
+            if (take_pause != 0) take_pause <= take_pause - 1;
+            else if (out_valid) take_pause <= noise[13:12] == 0 ? 56 : noise[14] ? noise[18:15] : 0;
+        end
+
         // offer the next sample as soon as the one before is accepted
         if (!reset && (!in_valid || in_ready)) begin
-            if (sent < samples) begin
+            if (sent < samples && offer_pause == 0) begin
                 for (i = 0; i < 4; i = i + 1) begin
                     status = $fscanf(input_file, "%d", number);
                     if (status != 1) begin
@@ -151,8 +168,8 @@ module golden_tb (
             handed_on[1] <= handed_on[1] + 1;
         end
 
-        // the decision, taken at once
-        if (out_valid && !reset) begin
+        // the decision, taken at once without +stall
+        if (out_valid && out_ready && !reset) begin
             $fdisplay(result_file, "decision %0d %0d %0d %0d", decided, out_class, cycle - accepted_at[decided % 4], cycle);
             decided <= decided + 1;
             progress <= cycle;
