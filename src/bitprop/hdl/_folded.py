@@ -126,8 +126,8 @@ def folded_files(layer: DenseLayer, context: dict[str, Any]) -> dict[str, str]:
             context["x_number_bits"] + context["w_number_bits"],
             [
                 f"word s: the sources' numbers of stream cycles s*{plan.fold.cycles_per_step} .., as codes: {cycles}",
-                f"of the activations' ({plan.x_code_bits} bits each, the first lowest), above them as many of the weights'",
-                f"({plan.w_code_bits} bits each)",
+                f"of the activations' ({plan.x_code_bits} bits each, the first lowest), above them as many of",
+                f"the weights' ({plan.w_code_bits} bits each)",
             ],
         )
     titles = {"weights": "the weights", "biases": "the biases", "numbers": "the number tables"}
