@@ -91,20 +91,20 @@ class _Network(nn.Module):
         """A layer on every step at once: ``[T, B, ...]``."""
         return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
 
-    def _first(self, layer: nn.Module, x: Tensor, axes: int) -> Tensor:
+    def _first(self, layer: nn.Module, x: Tensor, axes: int) -> tuple[Tensor, int | None]:
+        """Its current, and for how many steps that is held: ``None`` if it has a time axis."""
         if x.dim() == axes + 1:  # [B, ...]: a constant current
             if self.steps is None:
                 raise ShapeError(
                     f"expected an input [T, B, ...], got {list(x.shape)} and no steps; give steps= for a constant input"
                 )
-            once = layer(x)
-            return once.expand(self.steps, *once.shape)  # type: ignore[no-any-return]
+            return layer(x), self.steps
         if x.dim() != axes + 2:
             raise ShapeError(f"expected an input of {axes + 1} or {axes + 2} axes, got {list(x.shape)}")
-        return self._over_time(layer, x)
+        return self._over_time(layer, x), None
 
-    def _read(self, current: Tensor, spikes: Sequence[Tensor]) -> SpikingOutput:
-        trace, _ = self.integrator(current)
+    def _read(self, current: Tensor, steps: int | None, spikes: Sequence[Tensor]) -> SpikingOutput:
+        trace, _ = self.integrator(current, steps=steps)
         logits = {"mean": lambda: trace.mean(0), "last": lambda: trace[-1], "max": lambda: trace.amax(0)}[
             self.readout
         ]()
@@ -165,13 +165,13 @@ class SpikingNetwork(_Network):
         """
         if x.shape[-1] != self.widths[0]:
             raise ShapeError(f"expected {self.widths[0]} features on the last axis, got {list(x.shape)}")
-        current = self._first(self.layers[0], x, 1)
+        current, steps = self._first(self.layers[0], x, 1)
         spikes = []
         for neuron, layer in zip(self.neurons, list(self.layers)[1:], strict=True):
-            fired, _ = neuron(current)
+            fired, _ = neuron(current, steps=steps)
             spikes.append(fired)
-            current = self._over_time(layer, fired)
-        return self._read(current, spikes)
+            current, steps = self._over_time(layer, fired), None
+        return self._read(current, steps, spikes)
 
 
 class SpikingConvNetwork(_Network):
@@ -239,11 +239,12 @@ class SpikingConvNetwork(_Network):
         if tuple(x.shape[-3:]) != self.shape:
             raise ShapeError(f"expected {self.shape} on the last axes, got {list(x.shape)}")
         spikes: list[Tensor] = []
-        current = self._first(self.convolutions[0], x, 3)
+        current, steps = self._first(self.convolutions[0], x, 3)
         for k, neuron in enumerate(self.neurons):
-            fired, _ = neuron(current)
+            fired, _ = neuron(current, steps=steps)
             spikes.append(fired)
+            steps = None
             pooled = self._over_time(self.pool, fired)
             following = self.convolutions[k + 1] if k + 1 < len(self.convolutions) else None
             current = self._over_time(following, pooled) if following is not None else pooled.flatten(2)
-        return self._read(self._over_time(self.dense, current), spikes)
+        return self._read(self._over_time(self.dense, current), None, spikes)

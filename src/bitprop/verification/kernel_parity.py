@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bitprop import kernels
 from bitprop._checks import check_real
 from bitprop.errors import ShapeError
 from bitprop.seeds import derive_seed
 from bitprop.verification.result import GradientVerificationResult, Status, Where
 
-__all__ = ["TOLERANCES", "check_kernel_parity"]
+__all__ = ["TOLERANCES", "check_kernel_parity", "check_native_kernels"]
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Largest relative difference of two gradients, by dtype: different orders of the same sums."""
@@ -176,4 +177,69 @@ def check_kernel_parity(
         dtype=str(dtype).removeprefix("torch."),
         data={"tensors": sorted(table, key=lambda row: str(row["name"]))},
         seconds=time.perf_counter() - start,
+    )
+
+
+class _AtLevel(nn.Module):
+    """A module run at one level of the native kernels."""
+
+    def __init__(self, module: nn.Module, level: str) -> None:
+        super().__init__()
+        self.module, self._level = module, level
+
+    def forward(self, *inputs: Any) -> Any:
+        """As the module's."""
+        with kernels.use_level(self._level):
+            return self.module(*inputs)
+
+
+def check_native_kernels(
+    module: nn.Module,
+    inputs: Tensor | Sequence[Tensor],
+    *,
+    tolerance: float | None = None,
+    level: str | None = None,
+    seed: int = 0,
+) -> GradientVerificationResult:
+    """Run a module of this package by its native kernels and by its plain reference and compare the two.
+
+    The verification of a module watches single operations, and then the reference runs; this check carries what it
+    says over to the kernels that training uses.
+
+    Args:
+        module: a neuron or network of :mod:`bitprop.nn`.
+        inputs: of the module; floating-point ones get gradients.
+        tolerance: as of :func:`check_kernel_parity`.
+        level: of the kernels; ``None``: the one in use.
+        seed: of the cotangent.
+
+    Returns:
+        As :func:`check_kernel_parity`; SKIPPED where the plain reference is in use.
+
+    Raises:
+        RangeError: a level that this machine does not have.
+
+    Example:
+        >>> from bitprop.nn import LIF
+        >>> x = torch.rand(8, 4, 16, generator=torch.Generator().manual_seed(0))
+        >>> check_native_kernels(LIF(), x).status in ("PASS", "SKIPPED")  # SKIPPED where none are built
+        True
+    """
+    chosen = kernels.level() if level is None else level
+    name = type(module).__name__
+    if chosen == "reference":
+        return GradientVerificationResult(
+            name="kernel_parity",
+            claim=f"{name}: the fast kernel gives the reference's outputs and gradients",
+            status="SKIPPED",
+            detail=f"the plain reference is in use: {kernels.why_not() or 'as chosen'}",
+            seed=seed,
+        )
+    return check_kernel_parity(
+        _AtLevel(module, "reference"),
+        _AtLevel(module, chosen),
+        inputs,
+        tolerance=tolerance,
+        seed=seed,
+        name=f"{name}, {chosen}",
     )

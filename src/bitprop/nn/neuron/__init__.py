@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bitprop.nn.neuron import _known as _known
 from bitprop.nn.neuron._neuron import RESETS, AbstractNeuron, AbstractSpikingNeuron, Constant
 from bitprop.nn.neuron.adaptive_lif import AdaptiveLIF, AdaptiveLIFState
 from bitprop.nn.neuron.leaky_integrator import LeakyIntegrator, LeakyIntegratorState

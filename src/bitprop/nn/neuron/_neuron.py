@@ -1,8 +1,8 @@
 """What every spiking neuron shares: constants, thresholds, resets and the loop over time.
 
 A neuron is a recurrence over time steps with its state passed in and returned.  Time is the first axis of a multi-step
-input ``[T, B, ...]``; one step takes ``[B, ...]``.  The multi-step call is the loop over single steps, so that the two
-agree bit for bit.
+input ``[T, B, ...]``; one step takes ``[B, ...]``.  The multi-step call is the loop over single steps, by a native
+kernel where there is one; the two agree bit for bit.
 
 **Reset.**  With membrane potential u, threshold theta and spike ``s = [u >= theta]``::
 
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from bitprop._checks import check_choice, check_integer, check_real
 from bitprop.errors import RangeError, ShapeError
+from bitprop.nn.neuron._fused import run
 from bitprop.surrogate import AbstractSurrogate, make_surrogate
 
 __all__ = ["RESETS", "AbstractNeuron", "AbstractSpikingNeuron", "Constant", "NeuronState"]
@@ -97,25 +98,40 @@ class AbstractNeuron(nn.Module, ABC, Generic[NeuronState]):
     def step(self, x: Tensor, state: NeuronState) -> tuple[Tensor, NeuronState]:
         """One time step: input current ``[B, ...]`` and state to output and state."""
 
-    def forward(self, x: Tensor, state: NeuronState | None = None) -> tuple[Tensor, NeuronState]:
+    def forward(
+        self, x: Tensor, state: NeuronState | None = None, *, steps: int | None = None
+    ) -> tuple[Tensor, NeuronState]:
         """Every time step in turn.
 
         Args:
-            x: input current ``[T, B, ...]``, floating point.
+            x: input current ``[T, B, ...]``, floating point; ``[B, ...]`` with ``steps``.
             state: before the first step; ``None``: :meth:`initial_state`.
+            steps: hold a constant input for that many steps, 1 .. 2**20.
 
         Returns:
             Outputs ``[T, B, ...]`` and the state after the last step.
 
         Raises:
-            ShapeError: x has fewer than two axes, no time step, or is not floating point.
+            ShapeError: x has too few axes, no time step, or is not floating point.
+            RangeError: steps out of range.
         """
-        if not isinstance(x, Tensor) or x.dim() < 2 or x.shape[0] == 0 or not x.is_floating_point():
+        least, expected = (2, "[T, B, ...] of at least one step") if steps is None else (1, "[B, ...] held for steps")
+        if not isinstance(x, Tensor) or x.dim() < least or x.shape[0] == 0 or not x.is_floating_point():
             got = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else repr(x)
-            raise ShapeError(f"expected a floating-point input [T, B, ...] of at least one step, got {got}")
-        current = self.initial_state(x[0]) if state is None else state
+            raise ShapeError(f"expected a floating-point input {expected}, got {got}")
+        if steps is not None:
+            check_integer("steps", steps, 1, 1 << 20)
+        fast: tuple[Tensor, NeuronState] | None = run(self, x, state, steps)
+        return self.by_steps(x, state, steps=steps) if fast is None else fast
+
+    def by_steps(
+        self, x: Tensor, state: NeuronState | None = None, *, steps: int | None = None
+    ) -> tuple[Tensor, NeuronState]:
+        """The reference of :meth:`forward`: :meth:`step` after step, whatever kernels there are."""
+        inputs = list(x) if steps is None else [x] * steps
+        current = self.initial_state(inputs[0]) if state is None else state
         outputs = []
-        for x_t in x:
+        for x_t in inputs:
             output, current = self.step(x_t, current)
             outputs.append(output)
         return torch.stack(outputs), current
