@@ -25,6 +25,7 @@ from bitprop.data import Dataset, is_table, load_dataset, load_held_out
 from bitprop.errors import ArtifactError, ConfigError, DataError
 from bitprop.graph.timing import latency_cycles
 from bitprop.handoff.export import Manifest, export_network
+from bitprop.handoff.refold import Choice
 from bitprop.lower import lower
 from bitprop.nn import SCNetwork
 from bitprop.nn.storage import load_network, save_network
@@ -410,26 +411,38 @@ def integers_of(network: SCNetwork, x: npt.NDArray[np.float32]) -> npt.NDArray[n
     return np.asarray(network.input_integers(torch.from_numpy(x)).numpy(), dtype=np.int64)
 
 
-def export_run(folder: str | os.PathLike[str], output: str | os.PathLike[str], *, samples: int = 100) -> Manifest:
+def export_run(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    samples: int = 100,
+    choice: Choice | None = None,
+) -> Manifest:
     """Lower a finished run and write its handoff folder, with held-out samples as test vectors.
 
     Args:
         folder: the run.
         output: the handoff folder: new, empty, or an earlier handoff, which is replaced.
         samples: at most so many held-out samples.
+        choice: the architecture; ``None``: parallel.
 
     Raises:
         ArtifactError: no finished run, or an output folder that holds something else.
+        DocumentError: a fold that does not fit its layer.
+        RangeError: a target that no fold meets.
         NotExportableError: the network draws ideal random bits.
         DataError: the run's data are gone, or were changed since.
     """
     run = load_run(folder)
-    return export_to(run, held_out_data(run), output, samples=samples)
+    return export_to(run, held_out_data(run), output, samples=samples, choice=choice)
 
 
-def export_to(run: Run, data: Dataset, output: str | os.PathLike[str], *, samples: int) -> Manifest:
+def export_to(
+    run: Run, data: Dataset, output: str | os.PathLike[str], *, samples: int, choice: Choice | None = None
+) -> Manifest:
     """:func:`export_run` of a run and data at hand."""
     document = lower(run.network, name=run.config.name, training={"dataset": data.name, "seed": run.config.seed})
+    document = document if choice is None else choice.apply(document)
     inputs, labels = integers_of(run.network, data.test_x[:samples]), data.test_y[:samples]
     # not the configuration's hash: it names a data file of this machine, and equal runs shall give equal handoffs
     extra = {"model_sha256": sha256_file(run.folder / MODEL)}

@@ -121,17 +121,67 @@ def evaluate(
 @app.command()
 @guarded
 def export(
-    run: RunArgument,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder of a finished run; or a handoff folder or an SC-NIR document, to export it again.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder for the handoff.")],
     samples: Annotated[
-        int, typer.Option("--samples", min=1, help="Held-out samples that go along as test vectors.")
-    ] = 100,
+        int | None, typer.Option("--samples", min=1, help="Samples that go along as test vectors. Default: 100.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option("--architecture", help="parallel or folded, for every layer that --layer leaves out.")
+    ] = None,
+    inputs_per_cycle: Annotated[
+        int | None, typer.Option("--inputs-per-cycle", min=1, help="Folded: products of a neuron in a clock cycle.")
+    ] = None,
+    neurons_per_cycle: Annotated[
+        int | None, typer.Option("--neurons-per-cycle", min=1, help="Folded: neurons side by side. Default: 1.")
+    ] = None,
+    cycles_per_step: Annotated[
+        int | None,
+        typer.Option("--cycles-per-step", min=1, help="Folded: stream cycles of a product in a clock cycle."),
+    ] = None,
+    pipeline: Annotated[
+        int | None,
+        typer.Option("--pipeline", min=0, max=16, help="Folded: adder levels between two registers, 0 for none."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", help="One layer: NAME:parallel or NAME:inputs=16,neurons=2,…; may be repeated."),
+    ] = None,
+    folds: Annotated[
+        Path | None, typer.Option("--folds", help="A TOML file with a table [layers.NAME] for each layer.")
+    ] = None,
+    target_cycles: Annotated[
+        int | None,
+        typer.Option("--target-cycles", min=1, help="Fold every layer so that a decision takes at most so many."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Lower a run's network to SC-NIR and Verilog, with test vectors and their expected integers."""
-    from bitprop.runs import export_run
+    """Lower a run's network to SC-NIR and Verilog, with test vectors and their expected integers.
 
-    manifest = export_run(run, output, samples=samples)
+    A handoff folder or a document is exported again in another architecture: the same integers.
+    """
+    from bitprop.handoff.refold import export_again, is_exported, load_choice
+
+    fold = {
+        "inputs_per_cycle": inputs_per_cycle,
+        "neurons_per_cycle": neurons_per_cycle,
+        "cycles_per_step": cycles_per_step,
+        "pipeline": pipeline,
+    }
+    choice = load_choice(architecture, fold, layer or (), target_cycles, folds)
+    if is_exported(source):
+        manifest = export_again(source, output, choice, samples=samples)
+    else:
+        from bitprop.runs import export_run
+
+        manifest = export_run(source, output, samples=samples or 100, choice=choice)
     if as_json:
         print_json(manifest.to_dict())
         return

@@ -23,6 +23,7 @@ __all__ = [
     "FoldPlan",
     "fold_plan",
     "folded_accumulators",
+    "weight_codes",
     "with_architecture",
 ]
 
@@ -64,7 +65,6 @@ class FoldPlan:
         w_code_bits: bits of a weight's code.
         x_numbers: the activation source's numbers as codes, ``[steps, leaves * leaf]``; the highest code fills up.
         w_numbers: the weight source's.
-        w_codes: the weights' codes, ``[O, I]``.
         compare_register: 1 if there is a register between comparing and counting.
         tree_cycles: registers of the adder tree.
         accumulator_bits: of the registers: the document's, or more where one cycle's sum needs more.
@@ -85,7 +85,6 @@ class FoldPlan:
     w_code_bits: int
     x_numbers: IntArray
     w_numbers: IntArray
-    w_codes: IntArray
     compare_register: int
     tree_cycles: int
     accumulator_bits: int
@@ -178,13 +177,17 @@ def fold_plan(layer: DenseLayer) -> FoldPlan:
         w_code_bits=w_bits,
         x_numbers=_numbers(x_numbers, x_bits, steps, leaves * leaf, used),
         w_numbers=_numbers(_codes(numbers.weight, w_levels), w_bits, steps, leaves * leaf, used),
-        w_codes=_codes(layer.thresholds, w_levels),
         compare_register=register,
         tree_cycles=_ceil_div(tree_levels, fold.pipeline) if fold.pipeline else 0,
         accumulator_bits=max(layer.accumulator_bits, sum_bits),
         preload=preload,
         output_cycles=REQUANTISE_CYCLES if isinstance(layer.output, Requantise) else 0,
     )
+
+
+def weight_codes(layer: DenseLayer) -> IntArray:
+    """The weights' codes: the ranks of their thresholds among the weight source's numbers, ``[O, I]``."""
+    return _codes(layer.thresholds, np.unique(layer.numbers.weight))
 
 
 def folded_accumulators(layer: DenseLayer, values_raw: IntArray, neuron: int) -> IntArray:
@@ -207,7 +210,7 @@ def folded_accumulators(layer: DenseLayer, values_raw: IntArray, neuron: int) ->
     x_codes, w_codes = np.zeros(width, dtype=np.int64), np.zeros(width, dtype=np.int64)
     sign = np.ones(width, dtype=np.int64)
     x_codes[: layer.in_features] = _codes(k, plan.levels) if len(plan.levels) else k
-    w_codes[: layer.in_features] = plan.w_codes[neuron]
+    w_codes[: layer.in_features] = weight_codes(layer)[neuron]
     sign[: layer.in_features] = 1 - 2 * (x_negative ^ layer.negative[neuron])
     total, history = int(plan.preload[neuron]), []
     for word in range(plan.words):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bitprop.graph.fold import FoldPlan, fold_plan
+from bitprop.graph.fold import FoldPlan, fold_plan, weight_codes
 from bitprop.graph.spec import DenseLayer
 from bitprop.hdl._text import pack, render, unsigned_literal
 
@@ -40,7 +40,7 @@ def weight_words(layer: DenseLayer, plan: FoldPlan) -> list[int]:
     per_cycle, neurons = plan.fold.inputs_per_cycle, plan.fold.neurons_per_cycle
     lane = plan.w_code_bits + int(layer.encoding == "sign_magnitude")
     fields = np.zeros((plan.groups * neurons, plan.words * per_cycle), dtype=np.int64)
-    fields[: layer.out_features, : layer.in_features] = plan.w_codes | (layer.negative << plan.w_code_bits)
+    fields[: layer.out_features, : layer.in_features] = weight_codes(layer) | (layer.negative << plan.w_code_bits)
     return [
         pack(
             fields[group * neurons : (group + 1) * neurons, word * per_cycle : (word + 1) * per_cycle].ravel().tolist(),
