@@ -1,0 +1,130 @@
+"""Planted faults of the Verilog library: one edit each, which every check of the library must object to.
+
+The agreement grid (tests) meets those of the operations; the proofs meet all of them.
+"""
+
+from __future__ import annotations
+
+from bitprop.errors import RangeError
+
+__all__ = ["RTL_MUTANTS", "mutated"]
+
+RTL_MUTANTS: dict[str, tuple[str, str, str]] = {
+    "lfsr wrong taps": ("lfsr", "POLYNOMIAL[WIDTH:1]", "POLYNOMIAL[WIDTH-1:0]"),
+    "lfsr state not less one": ("lfsr", "state - 1'b1", "state"),
+    "lfsr inverted feedback": ("lfsr", "= ^(state", "= ~^(state"),
+    "lfsr enable before restart": ("lfsr", "if (restart) state", "if (restart & ~enable) state"),
+    "sobol misses the first direction": ("sobol", "i >= 0", "i >= 1"),
+    "sobol not scrambled": ("sobol", "state <= SEED", "state <= 0"),
+    "sobol highest zero": ("sobol", "for (i = WIDTH - 2; i >= 0; i = i - 1)", "for (i = 0; i < WIDTH - 1; i = i + 1)"),
+    "sobol index not restarted": ("sobol", "index <= 0;", "index <= index;"),
+    "halton not reversed": ("halton", "index[WIDTH-1-i]", "index[i]"),
+    "halton no guard bits": ("halton", "inverse = sum[SUM_BITS-1:8]", "inverse = sum[WIDTH-1:0]"),
+    "halton digit two counts once": ("halton", "SUM_BITS] << 1", "SUM_BITS]"),
+    "halton carries at three": ("halton", "carry = carry & index[2*i+1]", "carry = carry & (&index[2*i +: 2])"),
+    "halton a digit short": ("halton", "reach < limit", "reach * 3 < limit"),
+    "counter ignores stride": ("counter", "count + STRIDE", "count + 1'b1"),
+    "counter ignores seed": ("counter", "count <= SEED", "count <= 0"),
+    "counter ignores enable": ("counter", "else if (enable)", "else"),
+    "compare less or equal": ("compare", "} < threshold", "} <= threshold"),
+    "compare drops the top bit": ("compare", "{1'b0, number} < threshold", "number < threshold[WIDTH-1:0]"),
+    "correlate less or equal": ("correlate", ") < $signed", ") <= $signed"),
+    "correlate never mirrors": ("correlate", "NEGATIVE != 0", "NEGATIVE > 1"),
+    "correlate negates arithmetically": ("correlate", "? ~activation_number", "? -activation_number"),
+    "encode rounds half up": ("encode", "doubled[1] & doubled[0]", "doubled[0]"),
+    "encode truncates": ("encode", " + {{WIDTH{1'b0}}, doubled[1] & doubled[0]}", ""),
+    "encode does not saturate above": ("encode", "value > ONE ? ONE : value", "value"),
+    "encode does not saturate below": ("encode", "value < LOW ? LOW : ", ""),
+    "encode drops the sign": ("encode", "assign negative = clamped[WIDTH+1]", "assign negative = 1'b0"),
+    "multiply drops the sign": ("multiply", "gated ^ negative", "gated"),
+    "multiply signs every encoding": ("multiply", "ENCODING == 2 ?", "ENCODING != 3 ?"),
+    "multiply XOR for XNOR": ("multiply", "~(x_bits ^ w_bits)", "(x_bits ^ w_bits)"),
+    "multiply OR for AND": ("multiply", "x_bits & w_bits", "x_bits | w_bits"),
+    "count without the negative offset": ("count", "positive - taken", "positive"),
+    "count without the bipolar offset": ("count", " - INPUTS[WIDTH-1:0]", ""),
+    "count bipolar not doubled": ("count", "(positive << 1)", "positive"),
+    "count a bit short": ("count", "TALLY = $clog2(INPUTS + 1)", "TALLY = $clog2(INPUTS)"),
+    "accumulate adds before it loads": ("accumulate", "if (load)", "if (load & ~enable)"),
+    "accumulate ignores enable": ("accumulate", "else if (enable)", "else"),
+    "accumulate drops the sign": ("accumulate", "{contribution[INPUT_WIDTH-1]}", "{1'b0}"),
+    "requantise does not round": ("requantise", "(scaled + HALF)", "(scaled)"),
+    "requantise rounds half down": ("requantise", "(scaled + HALF)", "(scaled + HALF - 1)"),
+    "requantise shifts in zeros": ("requantise", "HALF) >>> SHIFT", "HALF) >> SHIFT"),
+    "requantise drops the sign": ("requantise", "{acc[ACC_WIDTH-1]}", "{1'b0}"),
+    "requantise wraps below": ("requantise", "rounded < LOWEST ? LOW : ", ""),
+    "requantise wraps above": ("requantise", "rounded > HIGHEST ? HIGH : ", ""),
+    "requantise compares unsigned": ("requantise", "rounded < LOWEST", "$unsigned(rounded) < $unsigned(LOWEST)"),
+    "argmax last among equals": ("argmax", "> best", ">= best"),
+    "argmax unsigned": ("argmax", "$signed(values[i*WIDTH +: WIDTH]) > best", "values[i*WIDTH +: WIDTH] > best"),
+    "argmax minimum": ("argmax", "> best", "< best"),
+    "argmax forgets to take over the value": (
+        "argmax",
+        "best = values[i*WIDTH +: WIDTH];\n                index",
+        "index",
+    ),
+    "correlate selects one short": ("correlate", "{1'b0, THRESHOLD}", "{1'b0, THRESHOLD} - 1"),
+    "accumulate keeps the last total": ("accumulate", "total + extended", "extended"),
+    "lfsr shifts the other way": ("lfsr", "{state[WIDTH-2:0], feedback}", "{feedback, state[WIDTH-1:1]}"),
+    "halton does not wrap": ("halton", "index[2*i+1] ? 2'd0 :", "index[2*i+1] ? 2'd2 :"),
+    "stage a cycle short": ("bitprop_stage", "remaining <= LENGTH[", "remaining <= -1 + LENGTH["),
+    "stage overwrites a result that nobody took": (
+        "bitprop_stage",
+        "!busy && (!out_valid || out_ready)",
+        "!busy",
+    ),
+    "stage accepts while it computes": ("bitprop_stage", "!busy && (", "("),
+    "stage withdraws its result": ("bitprop_stage", "else if (out_ready) out_valid", "else out_valid"),
+    "stage gives a result twice": ("bitprop_stage", "else if (out_ready) out_valid", "else if (load) out_valid"),
+    "stage waits a cycle between samples": ("bitprop_stage", "(!out_valid || out_ready)", "!out_valid"),
+    "stage loads without a sample": ("bitprop_stage", "load = in_valid && in_ready", "load = in_ready"),
+    "stage stays busy": ("bitprop_stage", "else if (store) busy <= 1'b0", "else if (store) busy <= in_valid"),
+    "stage is not reset": ("bitprop_stage", "            out_valid <= 1'b0;\n        end else", "        end else"),
+    "decision withdraws its answer": ("bitprop_decision", "else if (in_ready) out_valid", "else out_valid"),
+    "decision changes while it waits": ("bitprop_decision", "if (in_valid && in_ready) begin", "if (in_valid) begin"),
+    "decision overwrites an answer": ("bitprop_decision", "in_ready = !out_valid || out_ready", "in_ready = 1'b1"),
+    "decision loses samples": ("bitprop_decision", "in_ready = !out_valid || out_ready", "in_ready = out_ready"),
+    "decision holds old logits": ("bitprop_decision", "out_logits <= logits", "out_logits <= out_logits"),
+    "input bank follows its inputs": ("bitprop_input_bank", ".threshold(threshold)", ".threshold(encoded)"),
+    "input bank sign of another lane": ("bitprop_input_bank", "negative[i] = sign", "negative[INPUTS-1-i] = sign"),
+    "input bank latches always": ("bitprop_input_bank", "if (load) begin", "begin"),
+    "input bank keeps the sign": ("bitprop_input_bank", "sign <= encoded_negative", "sign <= sign"),
+    "input bank values packed the other way": (
+        "bitprop_input_bank",
+        "values[i*(WIDTH+2) +:",
+        "values[(INPUTS-1-i)*(WIDTH+2) +:",
+    ),
+    "neuron sign of the weight only": ("bitprop_neuron", "x_negative ^ w_negative", "w_negative"),
+    "neuron OR of the signs": ("bitprop_neuron", "x_negative ^ w_negative", "x_negative | w_negative"),
+    "neuron squares its input": ("bitprop_neuron", ".w_bits(w_bits)", ".w_bits(x_bits)"),
+    "neuron never stops": ("bitprop_neuron", ".enable(enable)", ".enable(1'b1)"),
+    "requantise bank neuron of another lane": (
+        "bitprop_requantise_bank",
+        "accumulators[o*ACC_WIDTH +:",
+        "accumulators[(OUTPUTS-1-o)*ACC_WIDTH +:",
+    ),
+    "requantise bank ignores its shift": ("bitprop_requantise_bank", ".SHIFT(SHIFT)", ".SHIFT(SHIFT + 1)"),
+    "requantise bank ignores its bound": ("bitprop_requantise_bank", "                .LOW(LOW),\n", ""),
+}
+"""Name to module stem, text that occurs in it once, and what replaces it."""
+
+
+def mutated(name: str, text: str) -> str:
+    """The text of the mutant's module with the fault in it.
+
+    Args:
+        name: key of :data:`RTL_MUTANTS`.
+        text: the module as shipped.
+
+    Raises:
+        RangeError: no such mutant, or the module does not have the text to replace exactly once.
+
+    Example:
+        >>> mutated("compare less or equal", "assign stream_bit = {1'b0, number} < threshold;")
+        "assign stream_bit = {1'b0, number} <= threshold;"
+    """
+    if name not in RTL_MUTANTS:
+        raise RangeError(f"expected a planted fault, got {name!r}; RTL_MUTANTS lists them")
+    module, old, new = RTL_MUTANTS[name]
+    if text.count(old) != 1:
+        raise RangeError(f"expected {old!r} once in {module}, found it {text.count(old)} times; correct {name!r}")
+    return text.replace(old, new)
