@@ -13,7 +13,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup lint format types unit docs bench kernels clean distclean
+.PHONY: help demo test setup lint format types unit docs prove bench kernels clean distclean
 
 PYTHON ?=
 WORKERS ?= 2
@@ -66,6 +66,9 @@ docs: setup ## the HTML documentation, warnings are errors; docs/_build/html/ind
 
 kernels: setup ## build the native kernels again, warnings are errors
 	@$(in) $(python) tools/build_kernels.py --werror
+
+prove: setup ## prove the Verilog library against its contracts, refute planted faults; ARGS="lfsr" narrows it
+	@$(in) $(python) -m bitprop prove $(ARGS)
 
 bench: setup ## the benchmarks
 	@$(in) $(python) benchmarks/run.py $(ARGS)

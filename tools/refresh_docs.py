@@ -29,6 +29,7 @@ from bitprop.training.config import DataConfig, NetworkConfig, RunConfig, Traini
 from bitprop.training.sc_estimators import ESTIMATORS, make_estimator
 from bitprop.verification.estimators import profile_estimators
 from gradient_tables import markdown, peer_findings, planted_bugs
+from hardware_tables import rtl_proofs
 
 __all__ = ["PICTURES", "SAMPLED", "TABLES", "config_keys", "parts_of", "replaced"]
 
@@ -354,6 +355,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "product-counts": count_table,
     "planted-bugs": planted_bugs,
     "peer-findings": peer_findings,
+    "rtl-proofs": rtl_proofs,
 }
 SAMPLED = frozenset({"estimator-profile"})
 PICTURES: dict[str, Callable[[], str]] = {

@@ -25,7 +25,7 @@ from bitprop.cli._console import TRACEBACK_VARIABLE
 from bitprop.errors import SimulationError
 from helpers.command_line import blobs_csv, refused, run
 
-COMMANDS = ("audit", "demo", "evaluate", "export", "info", "simulate", "train", "verify")
+COMMANDS = ("audit", "demo", "evaluate", "export", "info", "prove", "simulate", "synth", "train", "verify")
 
 
 @pytest.fixture

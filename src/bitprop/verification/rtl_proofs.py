@@ -17,14 +17,14 @@ from typing import Any
 
 from bitprop._checks import check_integer
 from bitprop.artifacts import canonical_json
-from bitprop.errors import SimulationError
+from bitprop.errors import RangeError, SimulationError
 from bitprop.ops import OPS
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.symbiyosys import ProofOutcome, ProofTask, prove, prover_versions
 from bitprop.verification.rtl_mutants import RTL_MUTANTS, mutated
 from bitprop.verification.rtl_proof_cases import PROOFS, RtlProof, module_text
 
-__all__ = ["ProofReport", "ProofRow", "mutants_of", "prove_library", "task_of"]
+__all__ = ["ProofReport", "ProofRow", "content_of", "mutants_of", "prove_library", "task_of"]
 
 _MODULE = re.compile(r"^\s*(bitprop_\w+)\s+#\(", re.MULTILINE)
 _LANES = re.compile(r"\[\*\]")
@@ -53,9 +53,11 @@ def task_of(name: str, fault: str | None = None) -> ProofTask:
 
     Raises:
         RegistryError: no such proof.
-        RangeError: no such fault, or it does not fit the module.
+        RangeError: its module has no such fault, or the fault does not fit the text.
     """
     proof = PROOFS[name]
+    if fault is not None and fault not in mutants_of(proof):
+        raise RangeError(f"expected a planted fault among {', '.join(mutants_of(proof))}, got {fault!r}")
     harness = proof.harness()
     # registers are looked at to close an induction only: a fault must show at the ports
     if fault is None and proof.taps:
@@ -69,6 +71,16 @@ def task_of(name: str, fault: str | None = None) -> ProofTask:
         for wire, inner in proof.taps.items():
             taps[f"case_{index}.{wire}"] = _inner(inner, index, int(case.get("INPUTS", "1")))
     return ProofTask("top", files, proof.mode, proof.depth, taps)
+
+
+def content_of(name: str) -> str:
+    """The SHA-256 of everything that a proof says: script, harness, cases and modules.
+
+    Raises:
+        RegistryError: no such proof.
+    """
+    task = task_of(name)
+    return cache_key({"files": dict(task.files), "script": task.script()})
 
 
 def _inner(inner: str, index: int, lanes: int) -> str:
@@ -142,6 +154,7 @@ class ProofReport:
                     "property": PROOFS[row.proof].statement,
                     "scope": PROOFS[row.proof].scope,
                     "cases": len(PROOFS[row.proof].cases),
+                    "content": content_of(row.proof),
                     "status": row.outcome.status,
                     "detail": row.outcome.detail,
                     "seconds": round(row.outcome.seconds, 1),
