@@ -31,6 +31,7 @@ module bitprop_halton #(
     function [2*DIGITS-1:0] ternary(input integer value);
         integer place, rest;
         begin
+            ternary = 0;
             rest = value;
             for (place = 0; place < DIGITS; place = place + 1) begin
                 ternary[2*place+1] = rest % 3 == 2;
@@ -44,6 +45,7 @@ module bitprop_halton #(
     function [DIGITS*SUM_BITS-1:0] ternary_weights(input integer scale);
         integer place, rest;
         begin
+            ternary_weights = 0;
             rest = scale;
             for (place = 0; place < DIGITS; place = place + 1) begin
                 rest = rest / 3;

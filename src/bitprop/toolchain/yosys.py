@@ -158,7 +158,7 @@ def run_yosys(commands: list[str], folder: Path, timeout: float) -> None:
     run_tool([YOSYS.locate(), "-q", "-s", script.name], cwd=folder, timeout=timeout, failure=SynthesisError)
 
 
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_design(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         if Path(name).name != name or name.startswith((".", "-")):
             raise SynthesisError(f"expected plain file names, got {name!r}; rename it")
@@ -219,7 +219,7 @@ def synthesise(
     if say is not None:
         say(f"synthesising {top} for {part.name} ({tool})")
     with scratch_folder() as folder:
-        _write(folder, files)
+        write_design(folder, files)
         start = time.monotonic()
         run_yosys(commands, folder, timeout)
         seconds = time.monotonic() - start
