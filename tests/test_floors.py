@@ -40,6 +40,7 @@ class Place:
 FLOORS = (
     Place(0, 0, BOTH, ("bitprop", "bitprop.errors")),
     Place(0, 1, BOTH, ("bitprop._registry", "bitprop._checks", "bitprop.presets.*")),
+    Place(0, 2, BOTH, ("bitprop.baseline",)),
     Place(0, 2, BOTH, ("bitprop.formats", "bitprop.seeds", "bitprop.artifacts")),
     Place(0, 3, BOTH, ("bitprop.data",)),
     Place(0, 4, BOTH, ("bitprop.synthetic",)),
@@ -49,6 +50,8 @@ FLOORS = (
     Place(2, 0, INTEGER, ("bitprop.graph.*",)),
     Place(2, 1, INTEGER, ("bitprop.hdl.*",)),
     Place(2, 1, INTEGER, ("bitprop.toolchain.*",)),
+    Place(2, 1, INTEGER, ("bitprop.baseline.document",)),
+    Place(2, 2, INTEGER, ("bitprop.baseline.emitter",)),
     Place(
         2,
         0,
@@ -57,6 +60,7 @@ FLOORS = (
     ),
     Place(2, 1, LEARNING, ("bitprop.training.sc_estimators.*",)),
     Place(2, 2, LEARNING, ("bitprop.nn.*",)),
+    Place(2, 2, LEARNING, ("bitprop.baseline.quantised",)),
     Place(
         2,
         3,
@@ -69,7 +73,7 @@ FLOORS = (
         ),
         peers=True,
     ),
-    Place(3, 0, BOTH, ("bitprop.lower.*",)),
+    Place(3, 0, BOTH, ("bitprop.lower.*", "bitprop.baseline.lower")),
     Place(
         4, 0, BOTH, ("bitprop.verification.*", "bitprop.handoff.*", "bitprop.runs", "bitprop.environment"), peers=True
     ),
