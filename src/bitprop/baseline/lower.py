@@ -28,7 +28,8 @@ def activations_of(inputs: npt.ArrayLike, bits: int) -> IntArray:
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise RangeError(f"expected inputs in 0 .. 1, got {values.min()} .. {values.max()}; scale them")
     # in the arithmetic of training, so that a tie falls the same way
-    return np.rint(values * np.float32((1 << bits) - 1)).astype(np.int64)
+    integers: IntArray = np.rint(values * np.float32((1 << bits) - 1)).astype(np.int64)
+    return integers
 
 
 def _scale(ratio: float) -> tuple[int, int]:
@@ -37,7 +38,7 @@ def _scale(ratio: float) -> tuple[int, int]:
     while shift < 40 and round(ratio * 2 ** (shift + 1)) < 1 << 16:
         shift += 1
     multiplier = round(ratio * 2**shift)
-    if not (1 <= shift and 1 <= multiplier < 1 << 16):
+    if not (shift >= 1 and 1 <= multiplier < 1 << 16):
         raise DocumentError(f"expected a scale between layers in 2**-40 .. 2**15, got {ratio:g}; train again")
     return multiplier, shift
 

@@ -1,14 +1,16 @@
 """Quantisation-aware training of dense networks: weights and activations of b bits, with learned steps.
 
-A number is replaced by ``step * clamp(round(value / step), low, high)`` in the forward pass; backward, rounding is passed
-straight through inside the range, and the step gets the derivative of that expression.  Weights are symmetric, one step
-a layer; activations, behind a ReLU, are ``0 .. 2**b - 1`` steps; inputs in [0, 1] have the fixed step ``1 / (2**b - 1)``.
+A number is replaced by ``step * clamp(round(value / step), low, high)`` in the forward pass; backward, rounding is
+passed straight through inside the range, and the step gets the derivative of that expression.  Weights are symmetric,
+one step a layer; activations, behind a ReLU, are ``0 .. 2**b - 1`` steps; inputs in [0, 1] have the fixed step
+``1 / (2**b - 1)``.
 
 Reference: Esser et al., *Learned step size quantization*, ICLR 2020.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -90,9 +92,7 @@ class QuantisedNetwork(nn.Module):
         if len(sizes) < 2:
             raise ShapeError(f"expected the sizes of an input and an output at least, got {list(sizes)}")
         generator = torch.Generator().manual_seed(seed)
-        self.layers = nn.ModuleList(
-            QuantisedLinear(i, o, bits, generator) for i, o in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(QuantisedLinear(i, o, bits, generator) for i, o in itertools.pairwise(sizes))
         self.quantising = False
 
     @property
@@ -176,7 +176,7 @@ def train_quantised(
             for batch in torch.randperm(len(inputs), generator=generator).split(batch_size):
                 loss = functional.cross_entropy(network(inputs[batch]), targets[batch])
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
                 total += loss.item() * len(batch)
