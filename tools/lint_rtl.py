@@ -17,7 +17,7 @@ __all__ = ["main"]
 def main() -> int:
     """Carry the command line out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--networks", type=int, default=200, help="how many random networks (default: 200)")
+    parser.add_argument("--networks", type=int, default=200, help="random networks, each in two forms (default: 200)")
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--workers", type=int, default=2, help="how many at once")
     arguments = parser.parse_args()

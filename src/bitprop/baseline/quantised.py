@@ -173,7 +173,8 @@ def train_quantised(
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, updates)
         for _ in range(epochs):
             total = 0.0
-            for batch in torch.randperm(len(inputs), generator=generator).split(batch_size):
+            order = torch.randperm(len(inputs), generator=generator)
+            for batch in torch.split(order, batch_size):
                 loss = functional.cross_entropy(network(inputs[batch]), targets[batch])
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitprop._checks import check_integer
-from bitprop.graph.random import random_document
+from bitprop.graph.random import random_architecture, random_document
 from bitprop.graph.spec import Document
 from bitprop.handoff.synthesis import emitted
 from bitprop.toolchain.lint import lint_design, linter_versions
@@ -53,13 +53,23 @@ class LintReport:
 
 
 def random_networks(count: int, first: int = 0) -> list[Document]:
-    """Random documents, every encoding, source, correlation and width in turn.
+    """Random documents, every encoding, source, correlation and width in turn, each parallel and with random folds.
+
+    Args:
+        count: how many numbers; twice as many documents.
+        first: the first number.
 
     Raises:
         RangeError: a negative number.
     """
     check_integer("count", count, 0, 1_000_000)
-    return [random_document(number) for number in range(first, first + count)]
+    parallel = [random_document(number) for number in range(first, first + count)]
+    folded = [random_architecture(document, number) for number, document in enumerate(parallel, start=first)]
+    return [*parallel, *folded]
+
+
+def _label(document: Document) -> str:
+    return f"{document.name} ({', '.join(layer.architecture.kind for layer in document.layers)})"
 
 
 def lint_networks(
@@ -84,10 +94,10 @@ def lint_networks(
 
     def lint(document: Document) -> dict[str, str]:
         said = {tool: text for tool, text in lint_design(emitted(document), document.name).items() if text}
-        say(f"{document.name}: {', '.join(said) + ' complains' if said else 'clean'}")
+        say(f"{_label(document)}: {', '.join(said) + ' complains' if said else 'clean'}")
         return said
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
         results = list(pool.map(lint, chosen))
-    complaints = {document.name: said for document, said in zip(chosen, results, strict=True) if said}
+    complaints = {_label(document): said for document, said in zip(chosen, results, strict=True) if said}
     return LintReport(len(chosen), complaints, tools)

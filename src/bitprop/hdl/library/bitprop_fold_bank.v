@@ -50,7 +50,7 @@ module bitprop_fold_bank #(
     );
 
     generate
-        for (o = 0; o < NEURONS; o = o + 1) begin : neuron
+        for (o = 0; o < NEURONS; o = o + 1) begin : place
             bitprop_fold_neuron #(
                 .INPUTS(INPUTS),
                 .LEAVES(LEAVES),

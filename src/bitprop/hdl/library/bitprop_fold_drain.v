@@ -22,9 +22,11 @@ module bitprop_fold_drain #(
     reg [LEFT_BITS-1:0]     left;
     reg [NEURONS*WIDTH-1:0] held;
 
+    wire [(NEURONS+1)*WIDTH-1:0] queue = {{WIDTH{1'b0}}, held};
+
     assign out_valid = left != 0;
     assign out_last = left == 1 && ending;
-    assign out_value = held[WIDTH-1:0];
+    assign out_value = queue[WIDTH-1:0];
 
     always @(posedge clock)
         if (reset) begin
@@ -43,5 +45,5 @@ module bitprop_fold_drain #(
 
     always @(posedge clock)
         if (load) held <= totals;
-        else held <= held >> WIDTH;
+        else held <= queue[(NEURONS+1)*WIDTH-1:WIDTH];
 endmodule

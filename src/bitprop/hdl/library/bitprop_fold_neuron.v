@@ -40,9 +40,9 @@ module bitprop_fold_neuron #(
     generate
         for (i = 0; i < INPUTS; i = i + 1) begin : lane
             assign codes[i*CODE_WIDTH +: CODE_WIDTH] = weights[i*LANE +: CODE_WIDTH];
-            if (ENCODING == 2) begin : signs
+            if (ENCODING == 2) begin : signed_weight
                 assign negative[i] = x_negative[i] ^ weights[i*LANE+CODE_WIDTH];
-            end else begin : no_signs
+            end else begin : plain_weight
                 assign negative[i] = x_negative[i];
             end
         end
