@@ -24,7 +24,7 @@ AUDITS: dict[str, Callable[[], PeerAudit]] = {"snntorch": audit_snntorch, "norse
 
 KNOWN = {
     "snntorch": {
-        "gradient": {"Sigmoid.finite", "LeakySpikeOperator.derivative"},
+        "gradient": {"Sigmoid.finite", "LeakySpikeOperator.derivative", "SpikeTime.silent"},
         "forward": {
             "Leaky.zero",
             "inhibition.reset",
@@ -34,6 +34,8 @@ KNOWN = {
             "LeakyParallel.single-valued",
             "LeakyParallel.dropout",
             "RSynaptic.reset_delay",
+            "reset_delay.repeated",
+            "SpikeTime.multi_spike",
             "SLSTM.state",
             "StateLeaky.graded_spikes_factor",
             "DeltaLeaky.graded_spikes_factor",
@@ -49,6 +51,7 @@ KNOWN = {
             "RSynaptic.detach_hidden",
             "StateLeaky.learnable",
             "AssociativeLeaky.num_spiking_neurons",
+            "mse_temporal_loss.targets",
         },
         "dtype": {"surrogate.dtype", "SLSTM.dtype"},
         "documentation": {

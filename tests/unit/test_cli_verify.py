@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from bitprop.cli.app import app
@@ -78,6 +80,22 @@ def random():
             return super().forward(x) + torch.rand(1)
     return (Draws(), *data(), functional.cross_entropy)
 
+def one_argument():
+    return (nn.Linear(4, 2), data()[0], None, lambda output: output.square().sum())
+
+def named_arguments():
+    return (nn.Linear(4, 2), {"input": data()[0]}, None, lambda output: output.square().sum())
+
+def gradients_off():
+    torch.set_grad_enabled(False)
+    return build()
+
+def compiled_to_script():
+    return (torch.jit.trace(nn.Linear(4, 2), data()[0]), data()[0], None, lambda output: output.square().sum())
+
+def lazy():
+    return (nn.LazyLinear(2), data()[0], None, lambda output: output.square().sum())
+
 def missing():
     import no_such_framework
 
@@ -99,7 +117,9 @@ def model(tmp_path: Path) -> Path:
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["verify", *arguments])
+    with warnings.catch_warnings(), torch.enable_grad():  # a file of a test turns gradients off; tracing is deprecated
+        warnings.simplefilter("ignore", DeprecationWarning)
+        result = CliRunner().invoke(app, ["verify", *arguments])
     assert "Traceback" not in result.output
     return result.exit_code, result.output
 
@@ -123,6 +143,11 @@ def run(*arguments: str) -> tuple[int, str]:
         ("random", [], 2, "draws random numbers"),
         ("not_scalar", [], 3, "expected the loss to be one floating-point number"),
         ("nan", [], 3, "expected finite inputs"),
+        ("one_argument", [], 0, "finite_difference"),
+        ("named_arguments", [], 0, "finite_difference"),
+        ("gradients_off", ["--surrogate", "fast_sigmoid"], 0, "PASS"),
+        ("compiled_to_script", [], 3, "got TorchScript"),
+        ("lazy", [], 3, "got lazy ones"),
         ("missing", [], 3, "needs the package no_such_framework"),
         ("raises", [], 3, "raised ValueError: by design"),
         ("nothing", [], 3, "expected nothing()"),
@@ -204,6 +229,14 @@ def test_output_that_cannot_be_written(model: Path, tmp_path: Path) -> None:
     code, output = run(f"{model}:build", "--json", str(tmp_path / "file" / "report.json"))
     assert code == 3
     assert "cannot write" in output
+    code, output = run(f"{model}:build", "--json", "/dev/null")
+    assert code == 3
+    assert "found a device" in output
+    assert not Path("/dev/null").is_file()
+    one = str(tmp_path / "report")
+    code, output = run(f"{model}:build", "--json", one, "--html", one)
+    assert code == 2
+    assert "expected two files" in output
 
 
 # -- audits of frameworks --------------------------------------------------------------------------------------------
@@ -243,6 +276,8 @@ def test_an_audit_writes_its_scripts(tmp_path: Path) -> None:
         (["--peer", "norse", "--scale", "0"], 2, "--scale"),
         (["--peer", "norse", "--spike", "a:b"], 2, "--spike"),
         (["--peer", "norse", "--html", "page.html"], 2, "--html"),
+        (["--peer", "norse", "--suite", "full"], 2, "--suite"),
+        (["--peer", "norse", "--seed", "1"], 2, "--seed"),
         (["a.py:build", "--reproducers", "found"], 2, "--reproducers"),
         (["--peer", "brian2"], 3, "snntorch"),
         (["--peer", ""], 3, "expected a known framework"),

@@ -171,6 +171,16 @@ def test_what_is_neither() -> None:
         verify(nn.Linear(2, 2), data(2, 2), None, lambda o: o.sum(), seed=-1)
 
 
+def test_a_caller_without_gradients_gets_the_same_report() -> None:
+    net = SpikingNetwork((4, 8, 3), seed=0, steps=6)
+    arguments = (net, data(5, 4), torch.tensor([0, 1, 2, 0, 1]), loss_fn)
+    usual = verify(*arguments)
+    with torch.no_grad():
+        assert verify(*arguments).digest() == usual.digest()
+        assert not torch.is_grad_enabled()
+    assert usual.status == "PASS"
+
+
 def test_data_of_the_whole_suite() -> None:
     suite = BackpropagationVerificationSuite()
     net = SpikingNetwork((4, 8, 3), seed=0, steps=6)

@@ -77,12 +77,15 @@ def verify(
     if peer is not None:
         claimed = {"--claim": claim, "--surrogate": surrogate, "--scale": scale, "--reset": reset, "--spike": spike}
         unused = [name for name, value in (claimed | {"--html": html_file}).items() if value not in (None, [])]
+        unused += [name for name, changed in (("--suite", suite != "quick"), ("--seed", seed != 0)) if changed]
         if unused:
-            raise typer.BadParameter(f"--peer has no claim and no page: drop {', '.join(unused)}")
+            raise typer.BadParameter(f"--peer has no claim, no suite, no seed and no page: drop {', '.join(unused)}")
         _audit(peer, json_file, reproducers)
     elif target is not None:
         if reproducers is not None:
             raise typer.BadParameter("expected --reproducers with --peer only, got it with FILE.py:FUNCTION; drop it")
+        if html_file is not None and json_file is not None and html_file.resolve() == json_file.resolve():
+            raise typer.BadParameter(f"expected two files for --json and --html, got {json_file} for both")
         chosen = _Choice(claim, surrogate, scale, reset, spike)
         _verify(target, suite, chosen, seed, json_file, html_file)
 

@@ -53,7 +53,7 @@ def _surrogate(name: str | None, scale: float | None, where: str) -> AbstractSur
         if scale is not None:
             raise ConfigError(f"expected a surrogate beside {where}scale = {scale!r}, got none; name one")
         return None
-    if name not in SURROGATES:
+    if not isinstance(name, str) or name not in SURROGATES:
         raise ConfigError(
             f"expected {where}surrogate to be one of {', '.join(SURROGATES)}; got {name!r}; other slopes are given "
             "from Python, as derivative="

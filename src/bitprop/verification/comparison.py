@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bitprop._checks import check_integer, check_real
 from bitprop.errors import DataError, RangeError
 from bitprop.training.spiking import SpikingTrainConfig, accuracy, train_spiking
+from bitprop.verification.replay._world import with_gradients
 from bitprop.verification.result import plain
 
 __all__ = ["ENERGY_SOURCE", "ComparativeBenchmark", "ComparisonResult", "OperationCount", "count_operations"]
@@ -156,6 +157,7 @@ class ComparativeBenchmark:
     def __init__(self, *, tolerance: float = _TOLERANCE) -> None:
         self._tolerance = check_real("tolerance", tolerance, 0.0, 1.0)
 
+    @with_gradients
     def benchmark_training(
         self,
         snn_factory: Callable[[int], nn.Module],

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bitprop._checks import check_integer, check_real
 from bitprop.errors import RangeError
 from bitprop.seeds import derive_seed
+from bitprop.verification.replay._world import arguments_of, call_loss, with_gradients
 from bitprop.verification.result import plain
 
 __all__ = ["ConvergenceAnalyzer", "ConvergenceResult", "HistoryResult", "LawFit"]
@@ -148,6 +149,7 @@ class ConvergenceAnalyzer:
         self._delta = check_real("min_delta", min_delta, 0.0, 1e12)
         self._seed = check_integer("seed", seed, 0, 2**63 - 1)
 
+    @with_gradients
     def analyze_convergence(
         self,
         model: nn.Module,
@@ -173,6 +175,7 @@ class ConvergenceAnalyzer:
         losses, norms, early = self._train(model, loader, loss_fn, optimizer, epochs)
         return self._result([losses], [norms], [early], start)
 
+    @with_gradients
     def analyze_seeds(
         self,
         factory: Callable[[int], nn.Module],
@@ -220,7 +223,8 @@ class ConvergenceAnalyzer:
         for _ in range(count):
             total, size, batches = 0.0, 0.0, 0
             for inputs, targets in loader:
-                loss = loss_fn(model(inputs), targets)
+                positional, named = arguments_of(inputs)
+                loss = call_loss(loss_fn, model(*positional, **named), targets)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 grads = [p.grad.norm() for p in model.parameters() if p.grad is not None]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bitprop._checks import check_integer
 from bitprop.surrogate import AbstractSurrogate
 from bitprop.verification.claim import Claim
-from bitprop.verification.replay import replay_result, replay_session
+from bitprop.verification.replay import replay_result, replay_session, with_gradients
 from bitprop.verification.result import GradientVerificationResult
 from bitprop.verification.surrogate_audit import check_surrogate
 from bitprop.verification.taylor import check_finite_difference
@@ -45,6 +45,7 @@ class GradientVerifier:
         self._directions = None if directions is None else check_integer("directions", directions, 1, 100)
         self._seed = check_integer("seed", seed, 0, 2**63 - 1)
 
+    @with_gradients
     def verify_finite_difference(
         self,
         model: nn.Module,
@@ -92,6 +93,7 @@ class GradientVerifier:
         more = {} if self._directions is None else {"directions": self._directions}
         return check_finite_difference(model, inputs, targets, loss_fn, seed=self._seed, **more)
 
+    @with_gradients
     def verify_surrogate_gradient(
         self,
         spike_fn: Callable[[Tensor], Tensor],

@@ -24,6 +24,7 @@ from bitprop.seeds import derive_seed
 from bitprop.verification.claim import Claim
 from bitprop.verification.replay import OpaqueSpikesError, Problem, RunError, Session, Snapshot, random_state
 from bitprop.verification.replay._tape import CutSite, SpikeCall
+from bitprop.verification.replay._world import with_gradients
 from bitprop.verification.result import GradientVerificationResult, Where
 
 __all__ = ["check_determinism", "detach_audit"]
@@ -32,6 +33,7 @@ _ROUNDING = 64.0
 """Units in the last place of float32 by which gradients of two runs may differ."""
 
 
+@with_gradients
 def check_determinism(
     model: nn.Module,
     inputs: Any,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from bitprop._checks import check_integer, check_real
-from bitprop.verification.replay import Problem, RunError, Snapshot, random_state
+from bitprop.verification.replay import Problem, RunError, Snapshot, random_state, with_gradients
 from bitprop.verification.result import GradientVerificationResult, Status, Where
 from bitprop.verification.spectrum import hessian_extremes, output_jacobian_rank, weight_spectra
 
@@ -54,6 +54,7 @@ class NumericalStabilityTester:
         self._drift = check_real("drift_limit", drift_limit, 1e-6, 1e12)
         self._seed = check_integer("seed", seed, 0, 2**63 - 1)
 
+    @with_gradients
     def check_gradient_stability(
         self,
         model: nn.Module,
@@ -206,6 +207,7 @@ class NumericalStabilityTester:
         sizes = [float(g.norm()) for g in grads.values()]
         return "PASS", f"finite everywhere; parameter gradients from {min(sizes):.2g} to {max(sizes):.2g}", Where()
 
+    @with_gradients
     def check_weight_stability(
         self,
         model: nn.Module,

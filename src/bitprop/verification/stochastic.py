@@ -34,6 +34,7 @@ from bitprop.nn.network import SCNetwork
 from bitprop.seeds import derive_seed
 from bitprop.training.sc_estimators import AbstractEstimator, Loss, make_estimator
 from bitprop.verification.estimators import UnbiasednessResult, check_unbiased
+from bitprop.verification.replay._world import call_loss
 from bitprop.verification.result import GradientVerificationResult, Status, Where
 from bitprop.verification.stochastic_replay import NetworkReplay
 from bitprop.verification.taylor import check_finite_difference, check_parameter_gradients, check_taylor
@@ -246,10 +247,10 @@ def _check_replay(
     wanted = {key: p for key, p in hard.named_parameters() if p.requires_grad}
     output = hard(x, generator())
     targets = targets.double() if isinstance(targets, Tensor) and targets.is_floating_point() else targets
-    loss = loss_fn(output, targets)
+    loss = call_loss(loss_fn, output, targets)
     gradients = torch.autograd.grad(loss, list(wanted.values()), allow_unused=True)
     result = check_parameter_gradients(
-        lambda parameters: loss_fn(replay(parameters), targets),
+        lambda parameters: call_loss(loss_fn, replay(parameters), targets),
         wanted,
         gradient=dict(zip(wanted, gradients, strict=True)),
         directions=directions,

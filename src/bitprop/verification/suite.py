@@ -22,7 +22,7 @@ from bitprop.verification.comparison import ComparativeBenchmark
 from bitprop.verification.convergence import ConvergenceAnalyzer
 from bitprop.verification.gradients import GradientVerifier
 from bitprop.verification.paths import check_determinism, detach_audit
-from bitprop.verification.replay import RunError, Session, replay_result, replay_session
+from bitprop.verification.replay import Problem, RunError, Session, replay_result, replay_session, with_gradients
 from bitprop.verification.replay._tape import SpikeCall
 from bitprop.verification.result import GradientVerificationResult
 from bitprop.verification.smooth import check_smooth_taylor
@@ -43,6 +43,7 @@ def _quiet(_message: str) -> None:
     return
 
 
+@with_gradients
 def verify(
     subject: nn.Module | AbstractEstimator,
     inputs: Any = None,
@@ -99,6 +100,7 @@ def verify(
         raise ShapeError(f"expected a torch.nn.Module or a gradient estimator, got {name}")
     if loss_fn is None:
         raise ShapeError("expected a loss function of (outputs, targets), got none; give loss_fn")
+    Problem(subject, inputs, targets, loss_fn, reset_state)  # refuses what no check can be run on
     hashes = {
         "model": model_digest(subject),
         "configuration": sha256_bytes(repr((chosen.to_dict(), suite, seed)).encode()),
@@ -319,6 +321,7 @@ class BackpropagationVerificationSuite:
         self.convergence_analyzer = ConvergenceAnalyzer(patience=patience)
         self.comparative_benchmark = ComparativeBenchmark()
 
+    @with_gradients
     def run_full_verification(
         self,
         model: nn.Module,

@@ -27,6 +27,7 @@ from bitprop._checks import check_integer, check_real
 from bitprop.errors import RangeError, ShapeError
 from bitprop.seeds import derive_seed
 from bitprop.surrogate import SURROGATES, AbstractSurrogate, make_surrogate
+from bitprop.verification.replay._world import with_gradients
 from bitprop.verification.result import GradientVerificationResult, Where
 
 __all__ = ["SurrogateMatch", "check_surrogate", "identify_surrogate", "spike_backward"]
@@ -184,6 +185,7 @@ def _area(derivative: TensorFunction) -> float:
     return float(torch.trapezoid(integrand, t))
 
 
+@with_gradients
 def check_surrogate(
     spike_fn: TensorFunction,
     derivative: TensorFunction | AbstractSurrogate,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bitprop.errors import RangeError, ShapeError
 from bitprop.seeds import derive_seed
+from bitprop.verification.replay._world import arguments_of, call_loss, map_floats
 
 __all__ = [
     "ZERO",
@@ -110,14 +111,6 @@ def numeric_derivative(
     return DirectionalDerivative(*best, evaluations, flat)
 
 
-def _double(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().double() if value.is_floating_point() else value.detach()
-    if isinstance(value, list | tuple):
-        return type(value)(_double(item) for item in value)
-    return value
-
-
 def loss_of_model(
     model: nn.Module, inputs: Any, targets: Any, loss_fn: Callable[[Any, Any], Tensor], *, seed: int = 0
 ) -> tuple[ParameterLoss, dict[str, Tensor]]:
@@ -133,15 +126,15 @@ def loss_of_model(
         master = copy.deepcopy(model).double()
     except RuntimeError as error:
         raise RangeError("expected a model that can be copied; reset its state (detach it) before the check") from error
-    inputs, targets = _double(inputs), _double(targets)
-    arguments = tuple(inputs) if isinstance(inputs, tuple) else (inputs,)
+    inputs, targets = (map_floats(lambda x: x.detach().double(), value) for value in (inputs, targets))
+    positional, named = arguments_of(inputs)
     fixed = derive_seed(seed, "model randomness")
 
     def loss(parameters: Mapping[str, Tensor]) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(fixed)
-            output = torch.func.functional_call(copy.deepcopy(master), dict(parameters), arguments)
-            return loss_fn(output, targets)
+            output = torch.func.functional_call(copy.deepcopy(master), dict(parameters), positional, named)
+            return call_loss(loss_fn, output, targets)
 
     parameters = {name: p.detach().clone() for name, p in master.named_parameters() if p.requires_grad}
     return loss, parameters

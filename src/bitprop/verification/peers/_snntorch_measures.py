@@ -38,6 +38,7 @@ __all__ = [
     "parallel_width",
     "peak_place",
     "reset_at_once",
+    "reset_carried",
     "reset_default",
     "reset_switched",
     "single_valued",
@@ -265,6 +266,13 @@ def reset_at_once(snntorch: Any, name: str, arguments: dict[str, Any]) -> tuple[
         return 4.0, float(neuron(torch.full((1, 1), 5.0))[-1].detach())
     except TypeError:
         return 4.0, math.nan
+
+
+def reset_carried(snntorch: Any, name: str, arguments: dict[str, Any]) -> tuple[float, float]:
+    """Spikes of three steps, with reset_delay=False and no leak, of an input of 3.5 in the first: 3.5, 2.5, 1.5."""
+    neuron = getattr(snntorch, name)(beta=1.0, init_hidden=True, output=True, reset_delay=False, **arguments)
+    inputs = (torch.full((1, 1), x) for x in (3.5, 0.0, 0.0))
+    return 3.0, float(sum(neuron(x)[0].detach() for x in inputs))
 
 
 def hidden_spike(snntorch: Any, name: str, arguments: dict[str, Any], what: str) -> tuple[float, float]:

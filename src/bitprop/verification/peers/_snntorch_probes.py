@@ -207,6 +207,18 @@ def _arguments() -> Iterator[Probe]:
             m.reset_at_once,
             (name, arguments),
         )
+    for name, more in (("Leaky", {}), ("Synaptic", {"alpha": 0.0}), ("RLeaky", {"V": 0.0, "all_to_all": False})):
+        yield Probe(
+            "snntorch.reset_delay.repeated",
+            name,
+            "forward",
+            "threshold: 'for mem to reach in order to generate a spike'; 'threshold subtracted from it whenever the "
+            "neuron emits a spike', with reset_delay=False in the step of the spike",
+            "a potential above the threshold after its reset is reset again at the start of the next step; where that "
+            "brings it below, it does not spike and gets the threshold back: it stays above the threshold, silent",
+            m.reset_carried,
+            (name, more),
+        )
 
 
 def _states() -> Iterator[Probe]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from bitprop.verification.peers._probes import Probe
 from bitprop.verification.peers._run import PeerAudit, run_audit
 from bitprop.verification.peers._snntorch_layers import layer_probes
+from bitprop.verification.peers._snntorch_losses import loss_probes
 from bitprop.verification.peers._snntorch_probes import neuron_probes
 from bitprop.verification.peers._snntorch_surrogates import surrogate_probes
 
@@ -20,10 +21,11 @@ __all__ = ["audit_snntorch", "snntorch_probes"]
 
 
 def snntorch_probes() -> Iterator[Probe]:
-    """Every statement about surrogates and neurons."""
+    """Every statement about surrogates, neurons and losses of spike times."""
     yield from surrogate_probes()
     yield from neuron_probes()
     yield from layer_probes()
+    yield from loss_probes()
 
 
 def audit_snntorch() -> PeerAudit:
@@ -42,4 +44,4 @@ def audit_snntorch() -> PeerAudit:
         finally:
             registry.instances = instances
 
-    return run_audit("snntorch", "snntorch", ("surrogate",), "snntorch", alone)
+    return run_audit("snntorch", "snntorch", ("surrogate", "functional"), "snntorch", alone)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bitprop.verification.replay._check import TOLERANCES, check_tangent_replay, replay_result, replay_session
 from bitprop.verification.replay._run import OpaqueSpikesError, Session
-from bitprop.verification.replay._world import Problem, RunError, Snapshot, random_state
+from bitprop.verification.replay._world import Problem, RunError, Snapshot, random_state, with_gradients
 
 __all__ = [
     "TOLERANCES",
@@ -17,4 +17,5 @@ __all__ = [
     "random_state",
     "replay_result",
     "replay_session",
+    "with_gradients",
 ]

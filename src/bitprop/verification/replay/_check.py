@@ -30,7 +30,7 @@ from bitprop.verification.claim import Claim
 from bitprop.verification.replay._carrier import DUAL
 from bitprop.verification.replay._localise import Finding, localise
 from bitprop.verification.replay._run import OpaqueSpikesError, Session, open_session
-from bitprop.verification.replay._world import Problem, RunError
+from bitprop.verification.replay._world import Problem, RunError, with_gradients
 from bitprop.verification.result import GradientVerificationResult, Where
 
 __all__ = ["TOLERANCES", "check_tangent_replay", "replay_session"]
@@ -96,6 +96,7 @@ def replay_session(
     return open_session(problem, claim, lift=dtype == "float64" and narrow)
 
 
+@with_gradients
 def check_tangent_replay(
     model: nn.Module,
     inputs: Any,

@@ -8,12 +8,13 @@ back afterwards, whatever happens.
 from __future__ import annotations
 
 import copy
+import functools
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -22,15 +23,50 @@ from torch.utils import _pytree as pytree
 
 from bitprop.errors import BitpropError, DataError, ShapeError
 
-__all__ = ["Problem", "RunError", "Snapshot", "double_precision", "random_state", "swapped"]
+__all__ = [
+    "Problem",
+    "RunError",
+    "Snapshot",
+    "arguments_of",
+    "call_loss",
+    "double_precision",
+    "random_state",
+    "swapped",
+    "with_gradients",
+]
 
 _OWN = ("_parameters", "_buffers", "_modules")
 _CONTAINERS = (dict, list, set, deque)
 LossFunction = Callable[..., Tensor]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class RunError(BitpropError, RuntimeError):
     """The user's model or loss raised an exception; the message carries it."""
+
+
+def with_gradients(check: Callable[P, R]) -> Callable[P, R]:
+    """A check that records gradients wherever it is called, inside somebody's ``torch.no_grad()`` too."""
+
+    @functools.wraps(check)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.inference_mode(False), torch.enable_grad():
+            return check(*args, **kwargs)
+
+    return run
+
+
+def arguments_of(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and named arguments: a tuple and a dictionary hold several, anything else is one."""
+    if isinstance(inputs, dict):
+        return (), inputs
+    return (inputs if isinstance(inputs, tuple) else (inputs,)), {}
+
+
+def call_loss(loss_fn: LossFunction, outputs: Any, targets: Any) -> Tensor:
+    """``loss_fn(outputs, targets)``, or ``loss_fn(outputs)`` where targets is ``None``."""
+    return loss_fn(outputs) if targets is None else loss_fn(outputs, targets)
 
 
 def map_floats(function: Callable[[Tensor], Tensor], value: Any) -> Any:
@@ -59,6 +95,10 @@ class Problem:
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise ShapeError(f"expected a torch.nn.Module, got {type(self.model).__name__}; wrap it in one")
+        if any(isinstance(module, torch.jit.ScriptModule) for module in self.model.modules()):
+            raise ShapeError("expected a module of Python code, got TorchScript; verify the module it was made from")
+        if any(isinstance(p, nn.UninitializedParameter) for p in self.model.parameters()):
+            raise ShapeError("expected parameters with a shape, got lazy ones; call the model once before")
         if not callable(self.loss_fn):
             raise ShapeError(f"expected a loss function of (outputs, targets), got {self.loss_fn!r}")
         for name, value in (("inputs", self.inputs), ("targets", self.targets)):
@@ -71,11 +111,8 @@ class Problem:
         """One forward pass."""
         if self.reset_state is not None:
             self.reset_state(self.model)
-        if isinstance(inputs, tuple):
-            return self.model(*inputs)
-        if isinstance(inputs, dict):
-            return self.model(**inputs)
-        return self.model(inputs)
+        positional, named = arguments_of(inputs)
+        return self.model(*positional, **named)
 
     def loss_of(self, outputs: Any, targets: Any) -> Tensor:
         """The loss, checked to be one number.
@@ -83,7 +120,7 @@ class Problem:
         Raises:
             ShapeError: it is not a tensor of one floating-point number.
         """
-        loss = self.loss_fn(outputs) if targets is None else self.loss_fn(outputs, targets)
+        loss = call_loss(self.loss_fn, outputs, targets)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not (loss.is_floating_point() or loss.is_complex()):
             got = f"{loss.dtype} {list(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
             raise ShapeError(f"expected the loss to be one floating-point number, got {got}; reduce it, as by .mean()")
