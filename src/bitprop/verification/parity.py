@@ -219,6 +219,7 @@ def check_parity(
     *,
     samples: Mapping[str, int] | None = None,
     corner_samples: int = 16,
+    stall: int = 0,
     evidence_dir: str | os.PathLike[str] | None = None,
     build_timeout: float = 900.0,
     run_timeout: float = 900.0,
@@ -237,6 +238,8 @@ def check_parity(
         simulators: names in :data:`bitprop.toolchain.SIMULATORS`.
         samples: at most so many samples for a simulator; default 16 for ``icarus`` and all for others.
         corner_samples: corner inputs for each layer alone, those that reach furthest first; 0 leaves this part out.
+        stall: seed of random pauses: every run is repeated with pauses in offering and taking, which may change
+            cycles and nothing else; 0: not.
         evidence_dir: folder that gets the design and the inputs of a failure; default a new temporary folder.
         build_timeout: seconds for one build.
         run_timeout: seconds for one run.
@@ -253,7 +256,7 @@ def check_parity(
     if not simulators:
         raise RangeError("expected at least one simulator, got none; name icarus or verilator")
     limits = {**_DEFAULT_SAMPLES, **(samples or {})}
-    jobs = [_Job(document, Path(rtl_dir), simulator_of(name), build_timeout, run_timeout) for name in simulators]
+    jobs = [_Job(document, Path(rtl_dir), simulator_of(name), build_timeout, run_timeout, stall) for name in simulators]
     entries: list[SimulatorParity] = []
     mismatches: list[Mismatch] = []
     for position, job in enumerate(jobs):
@@ -314,6 +317,7 @@ class _Job:
     simulator: AbstractSimulator
     build_timeout: float
     run_timeout: float
+    stall: int
 
     def whole(self, inputs: IntArray, evidence_dir: str | os.PathLike[str] | None) -> _Outcome:
         """The given samples through the whole network."""
@@ -368,6 +372,8 @@ class _Job:
                 [layer.name for layer in self.document.layers] if alone is None else [self.document.layers[alone].name]
             )
             difference = _first_difference(expected, actual, timing, names)
+            if difference is None and self.stall:
+                difference = _first_difference(expected, design.run(inputs, stall=self.stall), None, names)
             mismatch = None
             if difference is not None:
                 # the samples before it run again too: a register that one sample leaves behind may be the fault
@@ -421,9 +427,12 @@ def _copy_design(source: Path, target: Path) -> None:
 
 
 def _first_difference(
-    expected: Result, actual: SimulationResult, timing: tuple[IntArray, IntArray], names: list[str]
+    expected: Result, actual: SimulationResult, timing: tuple[IntArray, IntArray] | None, names: list[str]
 ) -> _Difference | None:
-    """The earliest layer, in it the earliest sample, in that the lowest neuron; then decision, then latency."""
+    """The earliest layer, in it the earliest sample, in that the lowest neuron; then decision, then latency.
+
+    Without ``timing`` cycles may be any.
+    """
     if len(expected.layers) != len(actual.layers):
         raise SimulationError(f"expected results of {len(expected.layers)} layers, got {len(actual.layers)}")
     for index, name in enumerate(names):
@@ -440,11 +449,11 @@ def _first_difference(
             if shown == seen:
                 shown, seen = should[sample, column], did[sample, column]
             return _Difference(index, name, sample, neuron, int(shown), int(seen))
-    for name, one, other in (
-        ("decision", expected.decision, actual.decision),
-        ("latency", timing[1] - timing[0], actual.latency_cycles),
-        ("decision_cycle", timing[1], actual.decision_cycles),
-    ):
+    compared = [("decision", expected.decision, actual.decision)]
+    if timing is not None:
+        compared.append(("latency", timing[1] - timing[0], actual.latency_cycles))
+        compared.append(("decision_cycle", timing[1], actual.decision_cycles))
+    for name, one, other in compared:
         wrong = np.argwhere(one != other)
         if len(wrong):
             sample = int(wrong[0, 0])
