@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import configuration, settings
+
+if TYPE_CHECKING:
+    from bitprop.verification.peers import PeerAudit
 
 # Hypothesis keeps its examples out of the tree that pytest collects; its choices are the same in every run.
 configuration.set_hypothesis_home_dir(Path(__file__).parents[1] / "build" / "hypothesis")
@@ -50,6 +55,16 @@ def find_tool(name: str) -> str:
     if os.environ.get("BITPROP_REQUIRE_TOOLS") == "1":
         pytest.fail(f"{message}, and BITPROP_REQUIRE_TOOLS=1 asks for it")
     pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def peer_audit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], PeerAudit]:
+    """``peer_audit("norse")`` is that framework's audit as it is installed; nobody may change it."""
+    from helpers.audits import shared_audit
+
+    folder = tmp_path_factory.getbasetemp()
+    # each process of a run with several has a folder of its own inside the common one
+    return functools.partial(shared_audit, folder=folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
 
 
 @pytest.fixture(scope="session")

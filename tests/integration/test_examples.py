@@ -6,6 +6,7 @@ example (``examples/NAME.py``) is the output of that program.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import runpy
@@ -19,6 +20,7 @@ import pytest
 from test_readme import PAGES, Block, fenced_blocks
 
 from bitprop.training.config import RunConfig
+from bitprop.verification.peers import PeerAudit
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -129,9 +131,10 @@ def test_outputs_are_paired() -> None:
 
 
 @pytest.fixture(scope="module")
-def refresh() -> Iterator[dict[str, Any]]:
+def refresh(peer_audit: Callable[[str], PeerAudit]) -> Iterator[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "tools"))
+        patch.setattr(importlib.import_module("gradient_tables"), "audit_peer", peer_audit)
         yield runpy.run_path(str(ROOT / "tools" / "refresh_docs.py"))
 
 

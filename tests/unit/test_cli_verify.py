@@ -243,26 +243,26 @@ def test_output_that_cannot_be_written(model: Path, tmp_path: Path) -> None:
 
 
 def test_an_audit_prints_its_findings_with_their_scripts(tmp_path: Path) -> None:
-    pytest.importorskip("norse")
-    code, output = run("--peer", "Norse", "--json", str(tmp_path / "audit.json"))
+    pytest.importorskip("sinabs")
+    code, output = run("--peer", "Sinabs", "--json", str(tmp_path / "audit.json"))
     assert code == 1
     kept = json.loads((tmp_path / "audit.json").read_text())
-    assert kept["framework"] == "norse"
+    assert kept["framework"] == "sinabs"
     assert kept["findings"]
     for finding in kept["findings"]:
         assert finding["key"] in output
         assert finding["reproducer"].splitlines()[0] in output
-    assert "import norse.torch as nt" in output
+    assert "import sinabs" in output
 
 
 def test_an_audit_writes_its_scripts(tmp_path: Path) -> None:
-    pytest.importorskip("norse")
-    code, output = run("--peer", "norse", "--reproducers", str(tmp_path / "found"), "--json", "-")
+    pytest.importorskip("snntorch")
+    code, output = run("--peer", "snntorch", "--reproducers", str(tmp_path / "found"), "--json", "-")
     assert code == 1
     names = {finding["key"] for finding in json.loads(output)["findings"]}
     assert {path.stem for path in (tmp_path / "found").glob("*.py")} == names
     (tmp_path / "file").write_text("")
-    code, output = run("--peer", "norse", "--reproducers", str(tmp_path / "file" / "found"))
+    code, output = run("--peer", "snntorch", "--reproducers", str(tmp_path / "file" / "found"))
     assert code == 3
     assert "cannot write" in output
 
