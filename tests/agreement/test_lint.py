@@ -72,7 +72,7 @@ def test_a_report_holds_the_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LINTERS, "slang", lambda folder, top, files: "")
     report = lint_networks(random_networks(1)[:1])
     assert not report.passed
-    assert report.to_dict()["complaints"] == {"random_0 (sign_magnitude)": {"verilator": "warning about random_0"}}
+    assert report.to_dict()["complaints"] == {"random_0 (parallel, parallel)": {"verilator": "warning about random_0"}}
     assert "1 with complaints" in report.to_text()
 
 
