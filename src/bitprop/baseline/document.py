@@ -74,14 +74,12 @@ class MacLayer(_Model):
         return len(self.weights_raw[0])
 
     def accumulator_bits(self, bits: int) -> int:
-        """Width of a two's complement register that no input of ``bits`` bits overflows, at any moment of the sum."""
+        """Width of a two's complement register that no input of ``bits`` bits overflows."""
         top = (1 << bits) - 1
         weights, bias = self.weights, np.array(self.bias_raw, dtype=np.int64)
         high = int((bias + top * np.maximum(weights, 0).sum(axis=1)).max())
         low = int((bias + top * np.minimum(weights, 0).sum(axis=1)).min())
-        # a sum of P products is added at once, and has to fit by itself
-        reach = max(high, -low - 1, self.inputs_per_cycle * top * int(np.abs(weights).max(initial=1)))
-        return max(2, reach.bit_length() + 1)
+        return max(2, max(high, -low - 1).bit_length() + 1)
 
 
 class MacDocument(_Model):

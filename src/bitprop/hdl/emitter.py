@@ -23,6 +23,7 @@ from bitprop.ops.encode import ENCODING_CODES
 
 __all__ = ["EmittedDesign", "alone_name", "emit", "generate", "generate_alone", "library"]
 
+_ORIGIN = "an SC-NIR document"
 _STREAMS_PER_LINE = 12
 # operations that every network with a parallel layer instantiates, and those of a folded one, in reading order
 _COMMON_OPS = ("encode", "compare", "multiply", "count", "accumulate", "requantise", "argmax")
@@ -67,6 +68,7 @@ def _layer_context(document: Document, index: int) -> dict[str, Any]:
     requantise = layer.output if isinstance(layer.output, Requantise) else None
     context = {
         "network": document.name,
+        "origin": _ORIGIN,
         "module": f"{document.name}_{layer.name}",
         "name": layer.name,
         "index": index,
@@ -169,6 +171,8 @@ def _shell(name: str, chain: Sequence[DenseLayer], layers: list[dict[str, Any]],
     latency = latency_of(chain)
     context = {
         "network": name,
+        "origin": _ORIGIN,
+        "numbers": f"{layers[0]['width']}-bit thresholds",
         "width": layers[0]["width"],
         "stream": stream,
         "features": features,
