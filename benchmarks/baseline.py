@@ -1,0 +1,346 @@
+"""The honest baseline: quantised multiply-accumulate networks and stochastic ones of the same shape, fold and tools.
+
+Every row is a design of one network: trained, turned into integers, emitted as Verilog, simulated (every integer of some
+test samples compared with its reference), synthesised, placed and routed.  ``mac`` rows have weights and activations of
+so many bits, trained quantisation-aware, with multipliers made of LUTs or in DSP blocks; ``stochastic`` rows have streams
+of the lengths given.  All designs of one network make the same number of products in a clock cycle, and share control,
+buffers, drains, requantisation and decision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _common import RESULTS, machine, markdown, run_jobs
+
+from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence, write_json, write_text
+from bitprop.baseline.document import MacDocument, run_mac
+from bitprop.baseline.emitter import emit_mac, mac_interval, mac_latency
+from bitprop.baseline.lower import activations_of, lower_quantised
+from bitprop.baseline.quantised import QuantisedNetwork, train_quantised
+from bitprop.data import load_dataset
+from bitprop.formats import quantise
+from bitprop.graph.architecture import folded
+from bitprop.graph.fold import with_architecture
+from bitprop.graph.interpret import run
+from bitprop.graph.spec import Document
+from bitprop.graph.timing import interval_cycles, latency_cycles
+from bitprop.hdl import emit
+from bitprop.lower import lower
+from bitprop.presets import preset_path
+from bitprop.toolchain import simulator_of
+from bitprop.toolchain.cache import ResultCache
+from bitprop.toolchain.device import device_of
+from bitprop.toolchain.flow import implement
+from bitprop.toolchain.yosys import read_design
+from bitprop.training.config import RunConfig, load_config
+from bitprop.training.loop import train
+
+SAMPLES = 50
+# per network: data, hidden widths, (inputs, neurons) a cycle in each layer, part, epochs, stream lengths of the SC rows
+NETWORKS: dict[str, dict[str, Any]] = {
+    "64-32-10": {
+        "data": "digits",
+        "hidden": [32],
+        "folds": ((8, 1), (8, 1)),
+        "device": "ecp5-25k",
+        "epochs": (20, 80),
+        "batch": 32,
+        "learning_rate": 5e-3,
+        "lengths": ((8, 8),),
+        "sc_epochs": 100,
+    },
+    "784-128-10": {
+        "data": "fashion_mnist",
+        "hidden": [128],
+        "folds": ((14, 1), (8, 1)),
+        "device": "ecp5-25k",
+        "epochs": (4, 8),
+        "batch": 128,
+        "learning_rate": 2e-3,
+        "lengths": ((7, 80),),
+        "sc_epochs": 12,
+    },
+}
+BITS = (2, 3, 4, 5, 6, 7, 8)
+
+
+def train_mac(network: str, bits: int) -> MacDocument:
+    """A quantised network, trained, folded."""
+    facts = NETWORKS[network]
+    data = load_dataset(facts["data"])
+    model = QuantisedNetwork([data.features, *facts["hidden"], data.classes], bits, seed=0)
+    train_quantised(
+        model,
+        torch.from_numpy(data.train_x),
+        torch.from_numpy(data.train_y),
+        float_epochs=facts["epochs"][0],
+        quantised_epochs=facts["epochs"][1],
+        learning_rate=facts["learning_rate"],
+        batch_size=facts["batch"],
+    )
+    return lower_quantised(model, f"mac_{bits}").folded(facts["folds"])
+
+
+def sc_config(network: str, lengths: tuple[int, ...]) -> RunConfig:
+    """The preset's training of one fixed design, on all training samples."""
+    facts = NETWORKS[network]
+    config = load_config(preset_path(facts["data"]))
+    design = config.network.model_copy(
+        update={
+            "lengths": tuple((length,) for length in lengths),
+            "encodings": ("sign_magnitude",),
+            "min_correlation": 0.0,
+            "max_correlation": 0.0,
+        }
+    )
+    epochs = {"warmup_epochs": 0, "joint_epochs": 0, "finish_epochs": facts["sc_epochs"]}
+    return config.model_copy(
+        update={
+            "network": design,
+            "training": config.training.model_copy(update=epochs),
+            "data": config.data.model_copy(update={"validation_share": 0.0}),
+        }
+    )
+
+
+def fold_sc(network: str, document: Document) -> Document:
+    """The stochastic network with the folds of the others; whole streams of up to 16 cycles pass in one clock cycle."""
+    chosen = {}
+    for index, (layer, (inputs, neurons)) in enumerate(zip(document.layers, NETWORKS[network]["folds"], strict=True)):
+        steps = None if layer.length <= 16 else 8
+        beat = inputs if index == 0 else 1
+        chosen[layer.name] = folded(inputs, neurons, length=layer.length, cycles_per_step=steps, values_per_beat=beat)
+    return with_architecture(document, chosen)
+
+
+def measure(network: str, kind: str, size: Any, dsp: bool, timeout: float) -> dict[str, Any]:
+    """One design, from training to the routed netlist."""
+    facts = NETWORKS[network]
+    data = load_dataset(facts["data"])
+    with tempfile.TemporaryDirectory(prefix="bitprop_") as folder:
+        if kind == "mac":
+            mac = train_mac(network, size)
+            inputs = activations_of(data.test_x, mac.bits)
+            expected, name = run_mac(mac, inputs), mac.name
+            latency, interval = mac_latency(mac), mac_interval(mac)
+            emit_mac(mac, folder)
+        else:
+            document = fold_sc(network, lower(train(sc_config(network, tuple(size)), data).network, name="stochastic"))
+            inputs = quantise(data.test_x.astype(np.float64), document.precision_bits)
+            expected, name = run(document, inputs), document.name
+            latency, interval = latency_cycles(document), interval_cycles(document)
+            emit(document, folder)
+        simulated = simulator_of("verilator").simulate(folder, name, inputs[:SAMPLES])
+        equal = all(
+            np.array_equal(want[:SAMPLES], got)
+            for want, got in zip(
+                (*expected.layers, *expected.accumulators, expected.decision),
+                (*simulated.layers, *simulated.accumulators, simulated.decision),
+                strict=True,
+            )
+        )
+        files = read_design(folder, name)
+    part = device_of(facts["device"])
+    if not dsp and part.family == "ecp5":
+        part = replace(part, synthesise=(*part.synthesise, "-nodsp"))
+    placed = implement(files, name, part, seeds=(1,), timeout=timeout, cache=ResultCache.default())
+    cells, fmax = placed.synthesis.cells, placed.fmax_mhz[1]
+    return {
+        "network": network,
+        "kind": kind,
+        "size": size,
+        "multipliers": "DSP" if dsp else "LUT",
+        "device": facts["device"],
+        "accuracy": float((expected.decision == data.test_y).mean()),
+        "simulated_equal": equal,
+        "simulated_latency_cycles": int(simulated.latency_cycles[0]),
+        "latency_cycles": latency,
+        "interval_cycles": interval,
+        **cells.to_dict(),
+        "fmax_mhz": fmax,
+        "latency_us": latency / fmax,
+        "lut_us": cells.lut * latency / fmax,
+        "energy_proxy": cells.lut * interval,
+        "tools": [placed.synthesis.tool, placed.placements[0].tool],
+    }
+
+
+def jobs_of(networks: list[str], bits: list[int], dsp_bits: list[int], timeout: float) -> list[tuple[Any, ...]]:
+    """Every design, the small networks first."""
+    jobs: list[tuple[Any, ...]] = []
+    for network in networks:
+        jobs += [(network, "stochastic", list(lengths), False, timeout) for lengths in NETWORKS[network]["lengths"]]
+        jobs += [(network, "mac", size, False, timeout) for size in bits]
+        jobs += [(network, "mac", size, True, timeout) for size in dsp_bits]
+    return jobs
+
+
+def _label(row: dict[str, Any]) -> str:
+    if row["kind"] == "stochastic":
+        return f"stochastic, L = {' and '.join(map(str, row['size']))}"
+    return f"{row['size']}-bit multiply-accumulate, {row['multipliers']}"
+
+
+def _rows_of(results: dict[str, Any], network: str) -> list[dict[str, Any]]:
+    return [row for row in results["rows"] if row["network"] == network]
+
+
+def verdict(results: dict[str, Any], network: str) -> str:
+    """Who wins, in one sentence: the stochastic design against the cheapest quantised one that is as accurate."""
+    rows = _rows_of(results, network)
+    lines = []
+    for ours in (row for row in rows if row["kind"] == "stochastic"):
+        rivals = [
+            r for r in rows if r["kind"] == "mac" and r["multipliers"] == "LUT" and r["accuracy"] >= ours["accuracy"]
+        ]
+        if not rivals:
+            lines.append(f"No quantised row measured is as accurate as {_label(ours)}.")
+            continue
+        best = min(rivals, key=lambda row: row["lut_us"])
+        ratios = [ours[key] / best[key] for key in ("lut", "latency_us", "lut_us", "energy_proxy")]
+        words = "loses to" if ratios[2] > 1 else "beats"
+        lines.append(
+            f"{network}, {_label(ours)} ({100 * ours['accuracy']:.2f}%) {words} {_label(best)} "
+            f"({100 * best['accuracy']:.2f}%), the cheapest quantised design measured that is at least as accurate: "
+            f"{ratios[0]:.2f} times its LUTs, {ratios[1]:.2f} times its latency, {ratios[2]:.2f} times its LUT x µs, "
+            f"{ratios[3]:.2f} times its energy proxy."
+        )
+    return "\n".join(lines)
+
+
+def table(results: dict[str, Any]) -> str:
+    """Tables and verdicts of the stored results."""
+    parts = []
+    for network in dict.fromkeys(row["network"] for row in results["rows"]):
+        rows = _rows_of(results, network)
+        columns = [
+            f"{network} on {rows[0]['device']}",
+            "accuracy",
+            "LUT",
+            "FF",
+            "BRAM",
+            "DSP",
+            "Fmax, MHz",
+            "cycles",
+            "latency, µs",
+            "LUT x µs",
+            "LUT x cycles, million",
+        ]
+        body = [
+            [
+                _label(row),
+                f"{100 * row['accuracy']:.2f}%",
+                f"{row['lut']:,}",
+                f"{row['ff']:,}",
+                str(row["bram"]),
+                str(row["dsp"]),
+                f"{row['fmax_mhz']:.0f}",
+                f"{row['latency_cycles']:,}",
+                f"{row['latency_us']:.2f}",
+                f"{row['lut_us']:,.0f}",
+                f"{row['energy_proxy'] / 1e6:.2f}",
+            ]
+            for row in rows
+        ]
+        parts.append(f"{markdown(columns, body)}\n{verdict(results, network)}\n")
+    return "\n".join(parts)
+
+
+def plot(results: dict[str, Any]) -> str:
+    """Accuracy against LUT x microseconds, one panel a network."""
+    networks = list(dict.fromkeys(row["network"] for row in results["rows"]))
+    panel, height, left, top, right, bottom = 400, 360, 64, 40, 20, 52
+    width = panel * len(networks)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+    head += 'font-size="13"><title>Accuracy against area times time</title>'
+    parts = [f'{head}<rect width="{width}" height="{height}" fill="#ffffff"/>']
+    colours = {"stochastic LUT": "#0072b2", "mac LUT": "#d55e00", "mac DSP": "#009e73"}
+    for place, network in enumerate(networks):
+        rows = _rows_of(results, network)
+        start, end = panel * place + left, panel * (place + 1) - right
+        logs = [math.log10(row["lut_us"]) for row in rows]
+        low_x, high_x = min(logs) - 0.1, max(logs) + 0.1
+        shares = [100 * row["accuracy"] for row in rows]
+        low_y, high_y = math.floor(min(shares)) - 0.5, math.ceil(max(shares))
+
+        def x(value: float, start: float = start, end: float = end, low: float = low_x, high: float = high_x) -> float:
+            return start + (end - start) * (math.log10(value) - low) / (high - low)
+
+        def y(share: float, low: float = low_y, high: float = high_y) -> float:
+            return top + (height - top - bottom) * (high - share) / (high - low)
+
+        parts.append(f'<text x="{start}" y="20" fill="#222222" font-weight="bold">{network}</text>')
+        for tick in range(math.ceil(low_y), math.floor(high_y) + 1):
+            parts.append(f'<line x1="{start}" x2="{end}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="#dddddd"/>')
+            parts.append(
+                f'<text x="{start - 8}" y="{y(tick) + 4:.1f}" text-anchor="end" fill="#444444">{tick} %</text>'
+            )
+        for exponent in range(math.floor(low_x), math.ceil(high_x) + 1):
+            for digit in (1, 2, 5):
+                value = digit * 10.0**exponent
+                if low_x <= math.log10(value) <= high_x:
+                    parts.append(
+                        f'<text x="{x(value):.1f}" y="{height - bottom + 20}" text-anchor="middle" fill="#444444">'
+                        f"{value:,.0f}</text>"
+                    )
+        parts.append(
+            f'<text x="{(start + end) / 2}" y="{height - 10}" text-anchor="middle" fill="#444444">LUT x µs of one '
+            "decision</text>"
+        )
+        for row in rows:
+            colour = colours[f"{row['kind']} {row['multipliers']}"]
+            at_x, at_y = x(row["lut_us"]), y(100 * row["accuracy"])
+            name = "L " + "/".join(map(str, row["size"])) if row["kind"] == "stochastic" else f"{row['size']} bit"
+            parts.append(f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="5" fill="{colour}"/>')
+            parts.append(f'<text x="{at_x + 7:.1f}" y="{at_y - 5:.1f}" fill="{colour}" font-size="11">{name}</text>')
+    for index, (key, words) in enumerate(
+        (("stochastic LUT", "stochastic"), ("mac LUT", "multipliers in LUTs"), ("mac DSP", "multipliers in DSPs"))
+    ):
+        parts.append(
+            f'<text x="{left + 110 + 130 * index}" y="20" fill="{colours[key]}" font-size="11" font-weight="bold">'
+            f"{words}</text>"
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def main() -> None:
+    """Run the benchmark and write its results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--bits", type=int, nargs="+", default=list(BITS), help="with multipliers made of LUTs")
+    parser.add_argument("--dsp-bits", type=int, nargs="+", default=list(BITS), help="with multipliers in DSP blocks")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side, one thread each")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one step of synthesis or placement")
+    parser.add_argument("--output", type=Path, default=RESULTS / "baseline.json", help="results file")
+    parser.add_argument("--table-only", action="store_true", help="table and plot of an existing results file")
+    arguments = parser.parse_args()
+    if arguments.table_only:
+        results = json.loads(arguments.output.read_text(encoding="utf-8"))
+    else:
+        jobs = jobs_of(arguments.networks, arguments.bits, arguments.dsp_bits, arguments.timeout)
+        print(f"{len(jobs)} designs", file=sys.stderr)
+        results = {
+            "schema": "bitprop.benchmark.baseline",
+            "schema_version": "1.0",
+            **evidence(EVIDENCE_SYNTHESIS),
+            "machine": machine(),
+            "samples_simulated": SAMPLES,
+            "rows": run_jobs(measure, jobs, arguments.jobs, arguments.output.with_suffix(".partial.json")),
+        }
+        write_json(arguments.output, results)
+    write_text(arguments.output.with_suffix(".svg"), plot(results))
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
