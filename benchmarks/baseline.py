@@ -1,10 +1,10 @@
 """The honest baseline: quantised multiply-accumulate networks and stochastic ones of the same shape, fold and tools.
 
-Every row is a design of one network: trained, turned into integers, emitted as Verilog, simulated (every integer of some
-test samples compared with its reference), synthesised, placed and routed.  ``mac`` rows have weights and activations of
-so many bits, trained quantisation-aware, with multipliers made of LUTs or in DSP blocks; ``stochastic`` rows have streams
-of the lengths given.  All designs of one network make the same number of products in a clock cycle, and share control,
-buffers, drains, requantisation and decision.
+Every row is a design of one network: trained, turned into integers, emitted as Verilog, simulated (every integer of
+some test samples compared with its reference), synthesised, placed and routed.  ``mac`` rows have weights and
+activations of so many bits, trained quantisation-aware, with multipliers made of LUTs or in DSP blocks; ``stochastic``
+rows have streams of the lengths given.  All designs of one network make the same number of products in a clock cycle,
+and share control, drains, requantisation and decision.
 """
 
 from __future__ import annotations

@@ -36,14 +36,17 @@ def need_prover() -> None:
 # --- the table ------------------------------------------------------------------------------------------------------
 
 
+# checked by simulation and planted faults alone (tests/agreement/test_baseline_agreement.py)
+SIMULATED = {"bitprop_mac_buffer"}
+
+
 def test_every_module_has_a_proof_and_every_harness_is_used() -> None:
-    modules = {key for key in OPS if OPS[key].module is not None} | {
-        path.stem for path in LIBRARY.glob("*.v") if not path.stem.startswith("bitprop_fold_")
-    }
-    assert {PROOFS[name].module for name in PROOFS} == modules
+    modules = {key for key in OPS if OPS[key].module is not None} | {path.stem for path in LIBRARY.glob("*.v")}
+    proofs = [PROOFS[name] for name in PROOFS]
+    assert {module for proof in proofs for module in (proof.module, *proof.covers)} == modules - SIMULATED
     harnesses = {path.stem for folder in (OPERATIONS, LIBRARY) for path in (folder / "formal").glob("*.sv")}
-    assert harnesses == set(PROOFS)
-    assert all(PROOFS[name].cases for name in PROOFS)
+    assert harnesses == {proof.name for proof in proofs if proof.network is None}
+    assert all(proof.cases for proof in proofs)
 
 
 @pytest.mark.parametrize("name", RTL_MUTANTS)
@@ -52,8 +55,12 @@ def test_every_planted_fault_fits_its_module(name: str) -> None:
     assert mutated(name, text) != text
 
 
-def test_every_module_has_several_planted_faults() -> None:
-    assert {name: len(mutants_of(PROOFS[name])) for name in PROOFS if len(mutants_of(PROOFS[name])) < 2} == {}
+def test_every_module_has_planted_faults() -> None:
+    faulty = {module for module, _, _ in RTL_MUTANTS.values()}
+    assert [
+        module for name in PROOFS for module in (PROOFS[name].module, *PROOFS[name].covers) if module not in faulty
+    ] == []
+    assert [name for name in PROOFS if not mutants_of(PROOFS[name])] == []
 
 
 def test_a_fault_is_sought_at_the_ports_only() -> None:

@@ -48,6 +48,7 @@ class ProofTask:
         mode: ``bmc`` proves the first ``depth`` cycles from any start; ``prove`` all of them, by induction.
         depth: cycles of the bound, or of the induction; 1 is everything for a module without registers.
         taps: undriven wires of a harness, by flattened name, and the inner signals of the design to connect them to.
+        map_memories: turn memories into registers and multiplexers; for a few words the solver likes them better.
     """
 
     top: str
@@ -55,6 +56,7 @@ class ProofTask:
     mode: str = "bmc"
     depth: int = 1
     taps: Mapping[str, str] = field(default_factory=dict)
+    map_memories: bool = False
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("bmc", "prove"))
@@ -78,6 +80,7 @@ class ProofTask:
             "flatten",
             *connect,
             f"prep -top {self.top}",
+            *["memory_map"] * self.map_memories,
             "[files]",
             *self.files,
         ]

@@ -104,6 +104,56 @@ RTL_MUTANTS: dict[str, tuple[str, str, str]] = {
     ),
     "requantise bank ignores its shift": ("bitprop_requantise_bank", ".SHIFT(SHIFT)", ".SHIFT(SHIFT + 1)"),
     "requantise bank ignores its bound": ("bitprop_requantise_bank", "                .LOW(LOW),\n", ""),
+    "mac neuron weights unsigned": ("bitprop_mac_neuron", "{X_WIDTH{w[i*W_WIDTH+W_WIDTH-1]}}", "{X_WIDTH{1'b0}}"),
+    "mac neuron activations signed": ("bitprop_mac_neuron", "{W_WIDTH{1'b0}}", "{W_WIDTH{x[i*X_WIDTH+X_WIDTH-1]}}"),
+    "mac neuron without bias": (
+        "bitprop_mac_neuron",
+        "total <= (first ? bias : total)",
+        "total <= (first ? 0 : total)",
+    ),
+    "fold control skips the last word": ("bitprop_fold_control", "WORD_LIMIT = WORDS - 1", "WORD_LIMIT = WORDS - 2"),
+    "fold control repeats a group": ("bitprop_fold_control", "group <= final_group ? 0 : group + 1'b1", "group <= 0"),
+    "fold code ranks from one": ("bitprop_fold_code", "code = $countones(passed)", "code = $countones(passed) + 1"),
+    "fold buffer drops the sign": ("bitprop_fold_buffer", "there && negative", "1'b0"),
+    "fold buffer reads the other place": ("bitprop_fold_buffer", "{out_place, word}", "{!out_place, word}"),
+    "fold streams less or equal": (
+        "bitprop_fold_streams",
+        ".threshold({1'b0, codes[i*CODE_WIDTH +: CODE_WIDTH]})",
+        ".threshold({1'b0, codes[i*CODE_WIDTH +: CODE_WIDTH]} + 1'b1)",
+    ),
+    "fold tree forgets a sign": ("bitprop_fold_tree", "{right[BITS-2], right}", "{1'b0, right}"),
+    "fold neuron signs by the input alone": (
+        "bitprop_fold_neuron",
+        "x_negative[i] ^ weights[i*LANE+CODE_WIDTH]",
+        "x_negative[i]",
+    ),
+    "fold neuron keeps the last group's total": (
+        "bitprop_fold_neuron",
+        "total <= (first ? bias : total)",
+        "total <= total",
+    ),
+    "fold bank biases of the first neuron": (
+        "bitprop_fold_bank",
+        ".bias(biases[o*WIDTH +: WIDTH])",
+        ".bias(biases[0 +: WIDTH])",
+    ),
+    "fold drain one behind": ("bitprop_fold_drain", "out_value = queue[WIDTH-1:0]", "out_value = totals[WIDTH-1:0]"),
+    "fold delay a cycle short": (
+        "bitprop_fold_delay",
+        "out = line[(CYCLES-1)*WIDTH +: WIDTH]",
+        "out = line[0 +: WIDTH]",
+    ),
+    "fold requantise does not round": ("bitprop_fold_requantise", "(extended + HALF)", "(extended)"),
+    "fold requantise wraps above": ("bitprop_fold_requantise", "rounded > HIGHEST ? HIGH : ", ""),
+    "fold decision last among equals": ("bitprop_fold_decision", "in_value > best", "in_value >= best"),
+    "fold decision logits shifted": (
+        "bitprop_fold_decision",
+        "logits[index*WIDTH +: WIDTH] <=",
+        "logits[0 +: WIDTH] <=",
+    ),
+    "fold register always there": ("bitprop_fold_register", "if (ENABLED != 0)", "if (ENABLED == 0)"),
+    "fold collect turned round": ("bitprop_fold_collect", "{in_value, line[VALUES*WIDTH-1:WIDTH]}", "{line, in_value}"),
+    "fold spread repeats its first beat": ("bitprop_fold_spread", "filled[beat*LANES*WIDTH +:", "filled[0 +:"),
 }
 """Name to module stem, text that occurs in it once, and what replaces it."""
 

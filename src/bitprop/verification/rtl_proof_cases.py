@@ -15,6 +15,7 @@ import bitprop.ops
 from bitprop._registry import Registry
 from bitprop.errors import RegistryError
 from bitprop.ops import OPS, make_source, verilog_path
+from bitprop.verification.rtl_network_proof import NetworkProof, network_proofs
 
 __all__ = ["PROOFS", "RtlProof", "module_text"]
 
@@ -36,6 +37,8 @@ class RtlProof:
         refutation_depth: cycles within which a planted fault must show.
         taps: wires of the harness to connect to registers inside the module.
         scope: what the proof covers, for the table.
+        covers: further modules whose planted faults it must notice.
+        network: two forms of one network to compare, instead of a harness.
     """
 
     name: str
@@ -47,6 +50,8 @@ class RtlProof:
     refutation_depth: int = 1
     taps: Mapping[str, str] = field(default_factory=dict)
     scope: str = "all inputs"
+    covers: tuple[str, ...] = ()
+    network: NetworkProof | None = None
 
     def harness(self) -> str:
         """The text of the harness."""
@@ -342,3 +347,34 @@ _add(
         ),
     )
 )
+_add(
+    RtlProof(
+        "bitprop_mac_neuron",
+        "bitprop_mac_neuron",
+        "bias or total, plus the products as sums of shifted weights",
+        tuple(
+            {"INPUTS": str(i), "X_WIDTH": str(x), "W_WIDTH": str(w), "WIDTH": "9"}
+            for i, x, w in ((1, 3, 2), (2, 2, 2), (3, 2, 3))
+        ),
+        mode="prove",
+        depth=5,
+        refutation_depth=7,
+        scope="induction, all inputs and cycles",
+    )
+)
+
+# two forms of one network give the same logits and decisions
+for _name, (_statement, _covers, _network) in network_proofs().items():
+    _add(
+        RtlProof(
+            _name,
+            _covers[0],
+            _statement,
+            ({},),
+            depth=_network.cycles,
+            refutation_depth=_network.cycles,
+            scope=f"all inputs of {_network.samples} sample(s), {_network.cycles} cycles: to the last answer",
+            covers=_covers[1:],
+            network=_network,
+        )
+    )

@@ -58,6 +58,14 @@ def task_of(name: str, fault: str | None = None) -> ProofTask:
     proof = PROOFS[name]
     if fault is not None and fault not in mutants_of(proof):
         raise RangeError(f"expected a planted fault among {', '.join(mutants_of(proof))}, got {fault!r}")
+    if proof.network is not None:
+        files = {"top.sv": proof.network.top(), **proof.network.files()}
+        if fault is not None:
+            file = f"{RTL_MUTANTS[fault][0]}.v"
+            if file not in files:
+                raise RangeError(f"expected a fault in a module that {name} has, got {fault!r} in {file}")
+            files[file] = mutated(fault, files[file])
+        return ProofTask("top", files, "bmc", proof.depth, map_memories=True)
     harness = proof.harness()
     # registers are looked at to close an induction only: a fault must show at the ports
     if fault is None and proof.taps:
@@ -92,7 +100,7 @@ def _inner(inner: str, index: int, lanes: int) -> str:
 
 def mutants_of(proof: RtlProof) -> tuple[str, ...]:
     """The planted faults of a proof's module."""
-    return tuple(name for name, (module, _, _) in RTL_MUTANTS.items() if module == proof.module)
+    return tuple(name for name, (module, _, _) in RTL_MUTANTS.items() if module in (proof.module, *proof.covers))
 
 
 @dataclass(frozen=True, slots=True)
