@@ -48,7 +48,8 @@ class ProofTask:
         mode: ``bmc`` proves the first ``depth`` cycles from any start; ``prove`` all of them, by induction.
         depth: cycles of the bound, or of the induction; 1 is everything for a module without registers.
         taps: undriven wires of a harness, by flattened name, and the inner signals of the design to connect them to.
-        map_memories: turn memories into registers and multiplexers; for a few words the solver likes them better.
+        whole_design: memories become registers, and registers start at 0, as a part's do: what a solver needs to follow
+            a design over many cycles.
     """
 
     top: str
@@ -56,7 +57,7 @@ class ProofTask:
     mode: str = "bmc"
     depth: int = 1
     taps: Mapping[str, str] = field(default_factory=dict)
-    map_memories: bool = False
+    whole_design: bool = False
 
     def __post_init__(self) -> None:
         check_choice("mode", self.mode, ("bmc", "prove"))
@@ -80,7 +81,7 @@ class ProofTask:
             "flatten",
             *connect,
             f"prep -top {self.top}",
-            *["memory_map"] * self.map_memories,
+            *["memory_map", "zinit -all"] * self.whole_design,
             "[files]",
             *self.files,
         ]

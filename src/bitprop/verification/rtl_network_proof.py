@@ -1,7 +1,7 @@
 """Two forms of one network, all layers parallel and some folded, side by side for the prover.
 
 Both get the same samples, back to back, every value of them free; the logits and the decision of each sample must be
-equal, and all of them must have come by the last cycle.
+equal, and all of them must have come by the last cycle.  Registers start at 0, and the reset comes first.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ _FOLD = ("control", "buffer", "code", "streams", "neuron", "bank", "drain", "dec
 @functools.cache
 def network_proofs() -> dict[str, tuple[str, tuple[str, ...], NetworkProof]]:
     """What is compared, the modules that each comparison is a proof of, and the networks."""
-    wide = [[5, -3, 8, 0], [-7, 1, -2, 6], [4, 4, -8, 3]]
+    wide = [[5, -3, 8], [-7, 1, -2], [4, 6, -8]]
     modules = tuple(f"bitprop_fold_{part}" for part in _FOLD)
     return {
         "folded_layer": (
@@ -185,8 +185,8 @@ def network_proofs() -> dict[str, tuple[str, tuple[str, ...], NetworkProof]]:
             modules,
             _network(
                 "layer",
-                [_layer("sign_magnitude", wide, [1, -2, 0], 5, hidden=False)],
-                {"dense_0": folded(2, 2, length=5)},
+                [_layer("sign_magnitude", wide, [1, -2, 0], 3, hidden=False)],
+                {"dense_0": folded(2, 2, length=3)},
                 samples=2,
             ),
         ),

@@ -65,7 +65,7 @@ def task_of(name: str, fault: str | None = None) -> ProofTask:
             if file not in files:
                 raise RangeError(f"expected a fault in a module that {name} has, got {fault!r} in {file}")
             files[file] = mutated(fault, files[file])
-        return ProofTask("top", files, "bmc", proof.depth, map_memories=True)
+        return ProofTask("top", files, "bmc", proof.depth, whole_design=True)
     harness = proof.harness()
     # registers are looked at to close an induction only: a fault must show at the ports
     if fault is None and proof.taps:
