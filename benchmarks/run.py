@@ -1,4 +1,4 @@
-"""All benchmarks, one after another, then ``benchmarks/README.md`` and the tables of README.md and docs/spiking.md."""
+"""All benchmarks in turn, then ``benchmarks/README.md`` and the tables of README.md and of two pages in docs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import digits
 import fashion_mnist
 import spiking
+import spiking_kernels
 import trade
 import verification
 from _common import RESULTS
@@ -19,7 +20,7 @@ from _common import RESULTS
 from bitprop.artifacts import write_text
 
 HERE = Path(__file__).parent
-SCRIPTS = ("digits", "fashion_mnist", "trade", "spiking", "verification")
+SCRIPTS = ("digits", "fashion_mnist", "trade", "spiking", "spiking_kernels", "verification")
 
 TEMPLATE = """# Benchmarks
 
@@ -64,6 +65,14 @@ three seeds, with 95% intervals by Student's t; three seeds are few, and an inte
 
 {spiking}
 
+## Spiking kernels
+
+{spiking_kernels_machine} Native kernels, {spiking_kernels_level}. A training step (forward, cross-entropy, backward,
+plain SGD) of 784-H-10, batch 128, spike trains as input, beside other frameworks with the same weights, constants and
+reset, in one process and in turn. *Products* are the five matrix products of that step alone; *docs/spiking-kernels.md*
+says what else a step is made of.
+
+{spiking_kernels}
 ## Verification
 
 One thread; the same network and the same process for both. Gradcheck is `torch.autograd.gradcheck` in slow mode, on
@@ -148,6 +157,9 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         spiking=spiking.table(results["spiking"]),
         spiking_epochs=results["spiking"]["configuration"]["fashion_mnist"]["epochs"],
         verification=verification.table(results["verification"]),
+        spiking_kernels=spiking_kernels.table(results["spiking_kernels"]),
+        spiking_kernels_machine=_machine(results["spiking_kernels"]["machine"]),
+        spiking_kernels_level=results["spiking_kernels"]["kernels"].removeprefix("native, "),
         verification_machine=_machine(results["verification"]["machine"]),
     )
 
@@ -170,6 +182,7 @@ def main() -> None:
     project = HERE.parent
     _put(project / "README.md", readme(results))
     _put(project / "docs" / "spiking.md", f"\n{spiking.table(results['spiking'])}\n")
+    _put(project / "docs" / "spiking-kernels.md", f"\n{spiking_kernels.table(results['spiking_kernels'])}\n")
 
 
 if __name__ == "__main__":

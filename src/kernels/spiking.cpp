@@ -10,6 +10,10 @@
 #include <optional>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "bindings.h"
 #include "levels.h"
 #include "pool.h"
@@ -35,8 +39,8 @@ const Passes<R>& passes_of(const SpikingKernels& found) {
 // --- blocks ----------------------------------------------------------------------------------------------------------
 
 // Rows that stay in the first cache going forward, planes that stay in the second going back.
-constexpr Index kForwardBytes = 96 << 10, kBackwardBytes = 512 << 10;
-constexpr Index kSmallestBlock = 128, kLargestBlock = 8192;
+constexpr Index kForwardBytes = 24 << 10, kBackwardBytes = 512 << 10;
+constexpr Index kSmallestBlock = 128, kLargestBlock = 1024;
 constexpr Index kSerial = 1 << 14;  // neurons times steps; less does not pay for waking a thread
 constexpr std::size_t kScratchKept = std::size_t{4} << 20;
 
@@ -73,6 +77,20 @@ class Scratch {
         return held;
     }
 };
+
+// Asks for large pages where a result is about to be written for the first time: with small ones, entering them in the
+// page table takes longer than computing what they hold.  A hint; nothing depends on it.
+template <class R>
+void expect_pages(R* start, Index numbers) {
+#if defined(MADV_HUGEPAGE)
+    constexpr std::uintptr_t large = std::uintptr_t{2} << 20;
+    const auto first = (reinterpret_cast<std::uintptr_t>(start) + large - 1) / large * large;
+    const auto last = reinterpret_cast<std::uintptr_t>(start + numbers) / large * large;
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+    (void)start, (void)numbers;
+#endif
+}
 
 template <class Body>
 void over_blocks(Index count, Index steps, Index width, int threads, Body body) {
@@ -254,6 +272,7 @@ void spiking_forward(Tensor<const R> x, Tensor<R> out, Index steps, nb::tuple co
                           state_of(v1, s1, w1, count)};
     const Passes<R>& passes = passes_of<R>(kernels(family.level()));
     nb::gil_scoped_release released;
+    expect_pages(out.data(), steps * count);
     run_forward(passes, call, threads);
 }
 
@@ -282,6 +301,7 @@ void spiking_backward(Tensor<const R> x, Tensor<const R> g_out, Index steps, nb:
                            data_of(g_theta, count, each)};
     const Passes<R>& passes = passes_of<R>(kernels(family.level()));
     nb::gil_scoped_release released;
+    expect_pages(g_x.data(), static_cast<Index>(g_x.size()));
     run_backward(passes, forward, call, threads);
 }
 

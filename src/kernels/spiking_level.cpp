@@ -50,6 +50,15 @@ __attribute__((noinline)) void add_row(R* __restrict to, const R* __restrict row
     for (Index j = 0; j < width; ++j) to[begin + j] += row[j];
 }
 
+// Rows of a step lie far apart, where the processor does not see the next one coming.
+enum Purpose { kToRead, kToWrite };
+
+template <class R, Purpose For>
+__attribute__((noinline)) void expect_row(const R* row, Index width) {
+    if (row == nullptr) return;
+    for (Index j = 0; j < width; j += static_cast<Index>(64 / sizeof(R))) __builtin_prefetch(row + j, For, 2);
+}
+
 // The constants of a block, one for each neuron, so that one for each feature costs nothing more.
 template <class R>
 struct Block {
@@ -116,6 +125,10 @@ void forward_block(const Forward<R>& call, Index begin, Index width, R* scratch)
     load_row(s, call.before.s, begin, width);
     load_row(w, call.before.w, begin, width);
     for (Index t = 0; t < call.steps; ++t) {
+        if (t + 1 < call.steps) {
+            expect_row<R, kToRead>(call.x.start + (t + 1) * call.x.stride + begin, width);
+            expect_row<R, kToWrite>(call.out.start + (t + 1) * call.out.stride + begin, width);
+        }
         step_row<R, N, Z, Delayed, kNothing>(block, width, call.x.start + t * call.x.stride + begin, v, s, w,
                                              call.out.start + t * call.out.stride + begin, Kept<R>{});
     }
@@ -163,6 +176,7 @@ void keep_block(const Forward<R>& call, Index begin, Index width, const Kept<R>&
     const SlopeRow<R> slopes = slope_of<R>(call.model.surrogate);
     for (Index t = 0; t < call.steps; ++t) {
         const Kept<R> here = at_step(kept, t);
+        if (t + 1 < call.steps) expect_row<R, kToRead>(call.x.start + (t + 1) * call.x.stride + begin, width);
         step_row<R, N, Z, Delayed, Keep>(block, width, call.x.start + t * call.x.stride + begin, v, s, w, above, here);
         if constexpr (N::fires) slopes(above, here.slope, width, call.model.scale);
     }
@@ -242,6 +256,10 @@ void reverse_block(const Backward<R>& call, Index begin, Index width, const Kept
     for (Index t = call.steps - 1; t >= 0; --t) {
         const R* g_out = call.g_out.start + t * call.g_out.stride + begin;
         const Kept<R> here = at_step(kept, t);
+        if (t > 0) {
+            expect_row<R, kToRead>(call.g_out.start + (t - 1) * call.g_out.stride + begin, width);
+            if (!summed) expect_row<R, kToWrite>(call.g_x.start + (t - 1) * call.g_x.stride + begin, width);
+        }
         R* g_x = summed ? part : call.g_x.start + t * call.g_x.stride + begin;
         reverse_row<R, N, Z, Delayed, All>(block, width, g_out, here, carried, g_x);
         if (summed) add_row(sum, part, 0, width);

@@ -1,0 +1,346 @@
+"""A spiking training step by the native kernels beside snnTorch, SpikingJelly, Norse, Sinabs and plain torch.
+
+784-H-10 over T steps, batch 128, spike trains ``[T, 128, 784]`` as input; a step is forward, cross-entropy, backward
+and plain SGD.  All run in one process, in turn, and medians are compared.  Before anything is timed, spikes are
+compared with bitprop's and plain torch's gradients too.  ``products`` are the five matrix products of the step.
+Peak memory is the high-water mark of a process of its own, less what it held before the first step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from _common import RESULTS, machine, markdown
+from _spiking_peers import CONTESTANTS, EXACT, build, gemms
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bitprop import kernels
+from bitprop.artifacts import evidence, write_json
+from bitprop.nn import SpikingNetwork
+
+BATCH = 128
+SIZES = ((25, 256), (25, 1024), (100, 256), (100, 1024))
+COMPILED = (25, 256)  # a loop over 100 steps is unrolled: its compilation takes many minutes
+BARS = {"products": 1.10, "eager": 1.5, "first": 0.5}
+HERE = Path(__file__)
+
+
+def data(steps: int, batch: int = BATCH) -> tuple[Tensor, Tensor]:
+    """Spike trains, 15% of them ones of size 2, and labels."""
+    generator = torch.Generator().manual_seed(1)
+    x = 2.0 * (torch.rand(steps, batch, 784, generator=generator) < 0.15).float()
+    return x, torch.randint(0, 10, (batch,), generator=generator)
+
+
+def training_step(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
+    """One step, to call again and again; the learning rate is zero so that every call is the same."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+
+    def step() -> Tensor:
+        optimiser.zero_grad(set_to_none=True)
+        output = model(x)
+        loss = functional.cross_entropy(getattr(output, "logits", output), y)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    return step
+
+
+def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, all in turn in every round.
+
+    On one thread they are seconds of the processor, which other work on the machine disturbs less than the clock.
+    """
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = clock()
+            call()
+            taken[name].append(clock() - start)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def compare(models: dict[str, nn.Module]) -> dict[str, dict[str, Any]]:
+    """Spikes and gradients of each after one step, beside bitprop's."""
+    own = models["bitprop"]
+    found = {}
+    for name, model in models.items():
+        differ = float((model.spikes != own.spikes).double().mean())  # type: ignore[union-attr]
+        row: dict[str, Any] = {"spikes_differing": differ}
+        if name in EXACT:
+            ours, theirs = (
+                torch.cat([p.grad.flatten() for p in m.parameters() if p.grad is not None]) for m in (own, model)
+            )
+            row["gradient_difference"] = float((ours - theirs).norm() / ours.norm())
+        if differ > 5e-3 or row.get("gradient_difference", 0.0) > 1e-5:
+            raise RuntimeError(f"{name} does not compute the same network: {row}")
+        found[name] = row
+    return found
+
+
+def measure(steps: int, width: int, threads: int, rounds: int) -> dict[str, Any]:
+    """Every contestant at one size."""
+    torch.set_num_threads(threads)
+    x, y = data(steps)
+    models = {name: build(name, width, steps) for name in CONTESTANTS}
+    calls: dict[str, Callable[[], object]] = {name: training_step(model, x, y) for name, model in models.items()}
+    for call in calls.values():
+        call()
+    equal = compare(models)
+    once = SpikingNetwork((784, width, 10), steps=steps, reset_attached=False, seed=0)
+    calls = {"products": gemms(width, x), **calls, "constant products": constant_products(width, steps),
+             "constant": training_step(once, x[0], y)}  # fmt: skip
+    for name in ("products", "constant products", "constant"):
+        calls[name]()
+    return {"steps": steps, "width": width, "threads": threads, "seconds": interleaved(calls, rounds), "equal": equal}
+
+
+def constant_products(width: int, steps: int) -> Callable[[], None]:
+    """The products of a constant input: the first layer once."""
+    x, _ = data(1)
+    first, rest = gemms(width, x), gemms(width, torch.zeros(steps, BATCH, 1))
+
+    def products() -> None:
+        first()
+        rest()
+
+    return products
+
+
+def compiled(threads: int, rounds: int, names: list[str]) -> dict[str, Any]:
+    """Contestants under ``torch.compile``: the first call, then a step, beside bitprop's, eager and not."""
+    torch.set_num_threads(threads)
+    steps, width = COMPILED
+    x, y = data(steps)
+    first: dict[str, Any] = {}
+    calls: dict[str, Callable[[], object]] = {"bitprop, eager": training_step(build("bitprop", width, steps), x, y)}
+    for name in names:
+        model = build(name, width, steps)
+        forward = torch.compile(model)
+        call = training_step(forward, x, y)
+        start = time.perf_counter()
+        try:
+            call()
+            call()
+        except Exception as error:
+            first[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            continue
+        first[name] = time.perf_counter() - start
+        calls[name] = call
+    return {"threads": threads, "first_seconds": first, "seconds": interleaved(calls, rounds)}
+
+
+def peak(name: str, steps: int, width: int) -> float:
+    """Bytes of resident memory that three steps add, in this process."""
+    torch.set_num_threads(1)
+    x, y = data(steps)
+    step = training_step(build(name, width, steps), x, y)
+    small, few = data(2)
+    training_step(build(name, 8, 2), small, few)()  # libraries load on the first step
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(3):
+        step()
+    return 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def first_call() -> dict[str, float]:
+    """Seconds of the first and of a later step in a new process, without imports."""
+    torch.set_num_threads(1)
+    steps, width = COMPILED
+    x, y = data(steps)
+    torch.mm(torch.ones(64, 64), torch.ones(64, 64))
+    step = training_step(build("bitprop", width, steps), x, y)
+    taken = []
+    for _ in range(4):
+        start = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - start)
+    return {"first": taken[0], "later": min(taken[1:])}
+
+
+def exponent(points: list[tuple[float, float]]) -> float:
+    """Slope of log seconds over log size, by least squares."""
+    logs = [(math.log(a), math.log(b)) for a, b in points]
+    centre = [statistics.fmean(c) for c in zip(*logs, strict=True)]
+    return sum((a - centre[0]) * (b - centre[1]) for a, b in logs) / sum((a - centre[0]) ** 2 for a, _ in logs)
+
+
+def scaling(rounds: int) -> dict[str, Any]:
+    """Seconds of the neurons alone (forward and backward of the fused layer), and how they grow."""
+    base = {"steps": 25, "batch": 128, "width": 256, "threads": 1}
+    curves = {}
+    for axis, values in (
+        ("steps", (12, 25, 50, 100)),
+        ("batch", (32, 64, 128, 256)),
+        ("width", (64, 128, 256, 512)),
+        ("threads", (1, 2)),
+    ):
+        points = []
+        for value in values:
+            here = {**base, axis: value}
+            torch.set_num_threads(here["threads"])
+            net = SpikingNetwork((16, here["width"], 10), reset_attached=False)
+            generator = torch.Generator().manual_seed(2)
+            x = torch.rand(here["steps"], here["batch"], here["width"], generator=generator).requires_grad_()
+            grad = torch.rand(x.shape, generator=generator)
+
+            def call(net: SpikingNetwork = net, x: Tensor = x, grad: Tensor = grad) -> None:
+                torch.autograd.grad(net.neurons[0](x)[0], x, grad)
+
+            call()
+            points.append((float(value), interleaved({"neurons": call}, 5 * rounds)["neurons"]))
+        curves[axis] = {"points": points, "exponent": exponent(points)}
+    return curves
+
+
+def table(results: dict[str, Any]) -> str:
+    """Times and ratios, memory, compilation, scaling."""
+    rows = []
+    for run in results["runs"]:
+        seconds = run["seconds"]
+        own = seconds["bitprop"]
+        eager = {name: seconds[name] for name in CONTESTANTS if name != "bitprop"}
+        best = min(eager, key=lambda name: eager[name])
+        rows.append(
+            [
+                f"T = {run['steps']}, 784-{run['width']}-10, {run['threads']} thread{'s' * (run['threads'] > 1)}",
+                f"{1000 * seconds['products']:.1f}",
+                f"{1000 * own:.1f}",
+                _bar(own / seconds["products"], BARS["products"], most=True),
+                *(f"{1000 * value:.1f}" for value in eager.values()),
+                f"{_bar(eager[best] / own, BARS['eager'], most=False)} ({best})",
+            ]
+        )
+    names = [name for name in CONTESTANTS if name != "bitprop"]
+    text = markdown(
+        ["ms a training step", "products", "bitprop", "over products", *names, "fastest peer over ours"], rows
+    )
+    text += "\n" + _constant(results)
+    if results["memory"]:
+        rows = [
+            [f"T = {row['steps']}, 784-{row['width']}-10", *(f"{row['bytes'][n] / 2**20:.0f}" for n in CONTESTANTS),
+             "below every peer: "
+             + ("reached" if row["bytes"]["bitprop"] < min(row["bytes"][n] for n in names) else "not reached")]
+            for row in results["memory"]
+        ]  # fmt: skip
+        text += "\n" + markdown(["MiB added at the peak of a step", *CONTESTANTS, "bar"], rows)
+    for found in results["compiled"]:
+        seconds = found["seconds"]
+        rows = [
+            [name, f"{1000 * seconds[name]:.1f}" if name in seconds else "does not compile",
+             f"{first:.1f}" if isinstance(first, float) else str(first)]
+            for name, first in found["first_seconds"].items()
+        ]  # fmt: skip
+        rows.insert(0, ["bitprop, eager", f"{1000 * seconds['bitprop, eager']:.1f}", ""])
+        steps, width = COMPILED
+        heading = f"torch.compile, T = {steps}, 784-{width}-10, {found['threads']} thread"
+        text += "\n" + markdown([heading, "ms a step", "s to compile and run twice"], rows)
+    first = results["first"]
+    waits = "reached" if first["first"] - first["later"] <= BARS["first"] else "not reached"
+    text += (
+        f"\nFirst step in a new process {1000 * first['first']:.0f} ms, later ones {1000 * first['later']:.0f} ms "
+        f"(bar: no wait over 0.5 s: {waits}).\n"
+    )
+    rows = [
+        [axis, ", ".join(f"{1000 * b:.2f} ({a:.0f})" for a, b in curve["points"]), f"{curve['exponent']:.2f}"]
+        for axis, curve in results["scaling"].items()
+    ]
+    return text + "\n" + markdown(["neurons alone, against", "ms (at)", "exponent"], rows)
+
+
+def _constant(results: dict[str, Any]) -> str:
+    rows = [
+        [f"T = {run['steps']}, 784-{run['width']}-10, {run['threads']} thread{'s' * (run['threads'] > 1)}",
+         f"{1000 * run['seconds']['constant products']:.1f}", f"{1000 * run['seconds']['constant']:.1f}",
+         f"{run['seconds']['constant'] / run['seconds']['constant products']:.2f} x"]
+        for run in results["runs"]
+    ]  # fmt: skip
+    return markdown(["ms a step, constant input", "products, first layer once", "bitprop", "over products"], rows)
+
+
+def _bar(ratio: float, bar: float, *, most: bool) -> str:
+    reached = ratio <= bar if most else ratio >= bar
+    return f"{ratio:.2f} x (bar {bar:g}: {'reached' if reached else 'not reached'})"
+
+
+def _elsewhere(*arguments: str, timeout: float) -> Any:
+    """This script in a process of its own, its JSON."""
+    done = subprocess.run(
+        [sys.executable, str(HERE), *arguments], check=True, capture_output=True, text=True, timeout=timeout
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Measure everything, or one part, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=Path, default=RESULTS / "spiking_kernels.json", help="results file")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds; the median counts")
+    parser.add_argument("--compile", nargs="*", default=list(CONTESTANTS), help="contestants to compile")
+    parser.add_argument("--compile-timeout", type=float, default=900.0, help="seconds for all of them")
+    parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
+    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.table_only:
+        print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
+        return
+    if arguments.part:
+        kind, *rest = arguments.part
+        parts: dict[str, Callable[..., Any]] = {
+            "peak": lambda name, steps, width: peak(name, int(steps), int(width)),
+            "first": first_call,
+            "measure": lambda steps, width, threads: measure(int(steps), int(width), int(threads), arguments.rounds),
+            "compiled": lambda threads, *names: compiled(int(threads), arguments.rounds, list(names)),
+            "scaling": lambda: scaling(arguments.rounds),
+        }
+        print(json.dumps(parts[kind](*rest)))
+        return
+    if kernels.extension() is None:
+        sys.exit(f"expected native kernels, got none: {kernels.why_not()}")
+    rounds = ("--rounds", str(arguments.rounds), "--part")
+    results: dict[str, Any] = {
+        "schema": "bitprop.benchmark.spiking_kernels",
+        "schema_version": "1.0",
+        **evidence(),
+        "machine": machine(),
+        "kernels": kernels.describe(),
+        "first": _elsewhere("--part", "first", timeout=120),
+        "scaling": _elsewhere(*rounds, "scaling", timeout=300),
+        "runs": [],
+        "memory": [],
+        "compiled": [],
+    }
+    for steps, width in SIZES:
+        for threads in (1, 2):
+            print(f"  {steps} {width} {threads}", file=sys.stderr, flush=True)
+            results["runs"].append(_elsewhere(*rounds, "measure", str(steps), str(width), str(threads), timeout=900))
+        found = {name: _elsewhere("--part", "peak", name, str(steps), str(width), timeout=300) for name in CONTESTANTS}
+        results["memory"].append({"steps": steps, "width": width, "bytes": found})
+        write_json(arguments.output, results)
+    if arguments.compile:
+        try:
+            results["compiled"].append(
+                _elsewhere(*rounds, "compiled", "1", *arguments.compile, timeout=arguments.compile_timeout)
+            )
+        except subprocess.TimeoutExpired:
+            print(f"  compilation took more than {arguments.compile_timeout:g} s", file=sys.stderr)
+    write_json(arguments.output, results)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
