@@ -4,9 +4,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <vector>
 
@@ -196,6 +199,65 @@ bool check(Level level) {
 
 Family family("spiking", check);
 
+// --- memory for results ----------------------------------------------------------------------------------------------
+
+// A training step asks for the same sizes again and again.  The C library gives such memory back to the system in
+// between, and entering its pages anew takes longer than computing what they hold; so some of it is kept.
+class Store {
+  public:
+    static constexpr std::size_t kKept = std::size_t{64} << 20;
+
+    void* take(std::size_t bytes) {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            for (auto block = free_.rbegin(); block != free_.rend(); ++block) {
+                if (block->bytes != bytes) continue;
+                void* found = block->start;
+                free_.erase(std::next(block).base());
+                held_ -= bytes;
+                return found;
+            }
+        }
+        void* made = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+        if (made == nullptr) throw std::bad_alloc();
+        return made;
+    }
+    void give(void* start, std::size_t bytes) {
+        std::vector<Piece> surplus;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            free_.push_back({start, bytes});
+            held_ += bytes;
+            while (held_ > kKept) {  // the oldest go
+                surplus.push_back(free_.front());
+                held_ -= free_.front().bytes;
+                free_.erase(free_.begin());
+            }
+        }
+        for (const Piece& piece : surplus) std::free(piece.start);
+    }
+
+  private:
+    struct Piece {
+        void* start;
+        std::size_t bytes;
+    };
+    std::mutex mutex_;
+    std::vector<Piece> free_;
+    std::size_t held_ = 0;
+};
+
+// Never destroyed: tensors may outlive the module.
+Store& store() {
+    static Store* const made = new Store;
+    return *made;
+}
+
+struct Lent {
+    void* start;
+    std::size_t bytes;
+};
+
 // --- from Python -----------------------------------------------------------------------------------------------------
 
 template <class R>
@@ -256,6 +318,21 @@ Rows<R> rows_of(const Tensor<R>& tensor, Index steps, Index count) {
     const Index size = static_cast<Index>(tensor.size());
     require(size == steps * count || size == count, "a tensor [steps, neurons] or [neurons]");
     return {tensor.data(), size == count && steps > 1 ? 0 : count};
+}
+
+// A tensor whose memory comes from the store and goes back to it.
+template <class R>
+nb::ndarray<nb::pytorch, R> spiking_room(std::vector<std::size_t> shape) {
+    std::size_t bytes = sizeof(R);
+    for (const std::size_t side : shape) bytes *= side;
+    require(bytes > 0, "a shape without zeros");
+    Lent* lent = new Lent{store().take(bytes), bytes};
+    const nb::capsule owner(lent, [](void* given) noexcept {
+        Lent* back = static_cast<Lent*>(given);
+        store().give(back->start, back->bytes);
+        delete back;
+    });
+    return nb::ndarray<nb::pytorch, R>(static_cast<R*>(lent->start), shape.size(), shape.data(), owner);
 }
 
 template <class R>
@@ -390,6 +467,7 @@ void bind(nb::module_& module, const char* suffix) {
     const auto named = [suffix](const char* stem) { return std::string(stem) + suffix; };
     const nb::arg x("x"), steps("steps"), codes("codes"), threads("threads"), out("out"), g_out("g_out"), g_x("g_x");
     const auto maybe = [](const char* name) { return nb::arg(name).none(); };
+    module.def(named("spiking_room").c_str(), spiking_room<R>, nb::arg("shape"), "Memory for a result.");
     module.def(named("spiking_forward").c_str(), spiking_forward<R>, x, out, steps, codes, maybe("beta"),
                maybe("second"), maybe("theta"), maybe("v0"), maybe("s0"), maybe("w0"), maybe("v1"), maybe("s1"),
                maybe("w1"), threads, "All steps: x [steps, n] or [n] to out [steps, n] and the last state.");

@@ -12,6 +12,7 @@ Codes are ``(neuron, reset, surrogate, delayed, attached, kappa, v_reset, scale)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,9 +54,21 @@ def transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _native(name: str, dtype: torch.dtype) -> Callable[..., None]:
-    found: Callable[..., None] = getattr(kernels.extension(), f"{name}_{'f32' if dtype == torch.float32 else 'f64'}")
+def _native(name: str, dtype: torch.dtype) -> Callable[..., Any]:
+    found: Callable[..., Any] = getattr(kernels.extension(), f"{name}_{'f32' if dtype == torch.float32 else 'f64'}")
     return found
+
+
+_LARGEST_KEPT = 16 << 20  # bytes; larger results get large pages instead
+
+
+def _room(shape: Sequence[int], like: Tensor) -> Tensor:
+    """An uninitialised contiguous tensor, from the kernels' store where that helps."""
+    size = math.prod(shape) * like.element_size()
+    if not 1 << 16 <= size <= _LARGEST_KEPT or torch._C._len_torch_dispatch_stack() > 0:
+        return like.new_empty(tuple(shape))
+    made: Tensor = _native("spiking_room", like.dtype)(list(shape))
+    return made
 
 
 def _plain(x: Tensor | None) -> Tensor | None:
@@ -66,10 +79,13 @@ def _has_w(neuron: int) -> bool:
     return neuron not in (_LIF, _INTEGRATOR)
 
 
-def _outputs(x: Tensor, steps: int | None, neuron: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _outputs(
+    x: Tensor, steps: int | None, neuron: int, room: Callable[[Sequence[int], Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Room for outputs and the state after the last step; what a neuron does not have is empty."""
     one = x.shape if steps is not None else x.shape[1:]
-    out = x.new_empty((steps or x.shape[0], *one))
+    shape = (steps or x.shape[0], *one)
+    out = x.new_empty(shape) if room is None else room(shape, x)
     v, none = x.new_empty(one), (0,)
     return (
         out,
@@ -90,7 +106,7 @@ def _forward(
     w: Tensor | None,
     *codes: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    out, *after = _outputs(x, steps, codes[0])
+    out, *after = _outputs(x, steps, codes[0], _room)
     _native("spiking_forward", x.dtype)(
         _plain(x),
         out,
@@ -107,12 +123,14 @@ def _fake_spiking(x: Tensor, steps: int | None, *rest: Any) -> tuple[Tensor, Ten
     return _outputs(x, steps, rest[6])
 
 
-def _gradients(like: Tensor, wanted: Sequence[bool], x: Tensor) -> list[Tensor]:
+def _gradients(
+    like: Tensor, wanted: Sequence[bool], x: Tensor, room: Callable[[Sequence[int], Tensor], Tensor] | None = None
+) -> list[Tensor]:
     """Room for gradients by x, state and, of each neuron, constants; empty where it is not wanted."""
     none = like.new_empty(0)
     state = [torch.empty_like(like) if wish else none for wish in wanted[1:4]]
-    return [torch.empty_like(x, memory_format=torch.contiguous_format), *state,
-            *(like.new_zeros(like.shape) if wish else none for wish in wanted[4:])]  # fmt: skip
+    g_x = x.new_empty(x.shape) if room is None else room(x.shape, x)
+    return [g_x, *state, *(like.new_zeros(like.shape) if wish else none for wish in wanted[4:])]
 
 
 def _given(rows: Sequence[Tensor]) -> list[Tensor | None]:
@@ -137,7 +155,7 @@ def _backward(
 ) -> list[Tensor]:
     one = x if steps is not None else x[0]
     count = steps or len(x)
-    found = _gradients(one, wanted, x)
+    found = _gradients(one, wanted, x, _room)
     g_x, *rest = found
     _native("spiking_backward", x.dtype)(
         _plain(x),
