@@ -157,7 +157,7 @@ RIGHT = {
     "snntorch": {
         *("surrogate.straight_through_estimator", "surrogate.triangular", "surrogate.fast_sigmoid", "surrogate.atan"),
         *("surrogate.heaviside", "surrogate.spike_rate_escape", "surrogate.SSO", "surrogate.SFS"),
-        *("surrogate.custom_surrogate", "Synaptic", "Alpha"),
+        *("surrogate.custom_surrogate", "Alpha"),
     },
     "norse": {
         *("functional.threshold.Triangle", "functional.lif.lif_feed_forward_step", "functional.lif.lif_step"),
