@@ -13,7 +13,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup lint format types unit docs prove bench kernels clean distclean
+.PHONY: help demo test setup lint format types unit docs prove bench kernels sanitize clean distclean
 
 PYTHON ?=
 WORKERS ?= 2
@@ -69,6 +69,9 @@ kernels: setup ## build the native kernels again, warnings are errors
 
 prove: setup ## prove the Verilog library against its contracts, refute planted faults; ARGS="lfsr" narrows it
 	@$(in) $(python) -m bitprop prove $(ARGS)
+
+sanitize: setup ## the kernels' tests with the address and undefined-behaviour sanitizers
+	@$(in) $(python) tools/sanitize_kernels.py $(ARGS)
 
 bench: setup ## the benchmarks
 	@$(in) $(python) benchmarks/run.py $(ARGS)

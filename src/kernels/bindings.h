@@ -14,5 +14,6 @@ inline void require(bool holds, const char* expected) {
 
 void bind_packed(nanobind::module_& module);
 void bind_spiking(nanobind::module_& module);
+void bind_table(nanobind::module_& module);
 
 }  // namespace bitprop

@@ -60,6 +60,8 @@ std::vector<int> exercise_pool(int threads, int tasks) {
 
 NB_MODULE(_kernels, module) {
     using namespace bitprop;
+    // Python keeps tables until the process ends, and they are freed with it
+    nb::set_leak_warnings(false);
     module.attr("SOURCES") = BITPROP_SOURCES;
     module.def("supported_levels", [] { return names(supported_levels()); }, "Levels this machine can run.");
     module.def("limit", [] { return std::string(name_of(limit())); }, "The highest level in use.");
@@ -80,4 +82,5 @@ NB_MODULE(_kernels, module) {
     module.def("exercise_pool", exercise_pool, nb::arg("threads"), nb::arg("tasks"), "How often each task ran.");
     bind_packed(module);
     bind_spiking(module);
+    bind_table(module);
 }

@@ -74,6 +74,8 @@ def stream_sum(
 ) -> Tensor:
     """Contributions of all products over all cycles: the accumulator less its bias.
 
+    The plain reference; :func:`bitprop.nn.native.stream_sum` gives the same integers faster.
+
     Args:
         x: thresholds and signs of the activations, int64 ``[B, I]``.
         w: thresholds and signs of the weights, int64 ``[O, I]``.
@@ -87,8 +89,8 @@ def stream_sum(
     (k_x, n_x), (k_w, n_w) = x, w
     cycles = max(1, _BLOCK_BYTES // (k_x.shape[1] * max(k_x.shape[0], k_w.shape[0])))
     if not len(k_x):
-        return torch.zeros(0, len(k_w), dtype=torch.int64)
-    total = torch.zeros(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
+        return torch.zeros(0, len(k_w), dtype=torch.int64, device=k_x.device)
+    total = torch.zeros(k_x.shape[0], k_w.shape[0], dtype=torch.int64, device=k_x.device)
     for r, q in zip(torch.split(activation, cycles), torch.split(weight, cycles), strict=True):
         total += _integer_product(stream_bits(r, k_x, n_x, encoding), stream_bits(q, k_w, n_w, encoding).t())
     return total

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from bitprop._checks import check_choice, check_integer
 from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
-from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants, stream_sum
+from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants
 from bitprop.nn.design import DesignChoice, DesignVariables
+from bitprop.nn.native import stream_sum
 from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
 from bitprop.nn.sources import LAYOUTS, LayerSources, layer_sources
 from bitprop.training.sc_estimators.expectation import dense_mean

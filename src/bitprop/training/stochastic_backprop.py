@@ -28,8 +28,9 @@ from torch import Tensor
 
 from bitprop._checks import check_integer, check_real
 from bitprop.errors import RangeError, ShapeError
-from bitprop.nn.bit_true import encode, mix_numbers, stream_sum
+from bitprop.nn.bit_true import encode, mix_numbers
 from bitprop.nn.design import check_candidates
+from bitprop.nn.native import stream_sum
 from bitprop.nn.sources import config_sources
 from bitprop.seeds import derive_seed
 from bitprop.training.resource import LUT_PER_PRODUCT, dense_area_time

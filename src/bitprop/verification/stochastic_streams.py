@@ -26,7 +26,8 @@ from torch import Tensor
 
 from bitprop._checks import check_integer
 from bitprop.errors import RangeError
-from bitprop.nn.bit_true import encode, mix_numbers, stream_sum
+from bitprop.nn.bit_true import encode, mix_numbers
+from bitprop.nn.native import stream_sum
 from bitprop.nn.sources import layer_sources
 from bitprop.training.sc_estimators import StreamProductLoss
 from bitprop.verification.result import GradientVerificationResult, Status, Where

@@ -1,0 +1,265 @@
+"""Bit-true layers by table against the float32 product of the same shape, and against other ways to the same integers.
+
+    python benchmarks/bit_true_kernels.py [--quick]
+
+Every way's integers are compared with the plain products of stream bits before anything is timed.  Runs alternate
+between the ways; a ratio is the median of the ratios of neighbouring runs, so that a slower moment meets both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from _common import RESULTS, machine, markdown
+
+from bitprop import kernels
+from bitprop.artifacts import write_json
+from bitprop.nn import SCNetwork, bit_true
+from bitprop.nn.sources import layer_sources
+from bitprop.streams import product_count_table
+
+BITS = 8
+SHAPE = (64, 128, 784)
+LENGTHS = (8, 16, 32, 64, 128, 255, 256, 512, 1024)
+Way = Callable[[], Any]
+
+
+def times(ways: dict[str, Way], runs: int) -> dict[str, list[float]]:
+    """Seconds of each way, run in turn."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for run in range(runs + 2):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            if run >= 2:
+                found[name].append(time.perf_counter() - start)
+    return found
+
+
+def ratio(found: dict[str, list[float]], name: str, base: str) -> float:
+    """Median ratio of neighbouring runs."""
+    return statistics.median(a / b for a, b in zip(found[name], found[base], strict=True))
+
+
+def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
+    """Slope of the line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+class Problem:
+    """Random signed thresholds of one shape, and the ways to their sums."""
+
+    def __init__(self, samples: int, outputs: int, inputs: int, length: int) -> None:
+        generator = torch.Generator().manual_seed(0)
+        one = 1 << BITS
+        self.x = torch.rand(samples, inputs, generator=generator)
+        self.w = (torch.rand(outputs, inputs, generator=generator) * 2 - 1) * 0.6
+        self.k_x, self.k_w = (self.x * one).round().int(), (self.w * one).round().int()
+        sources = layer_sources("sobol", length, BITS, 0, "independent")
+        self.r, self.q = sources.activation.sequence(length), sources.weight.sequence(length)
+        module = kernels.extension()
+        start = time.perf_counter()
+        self.table = module.CountTable(self.r, self.q, BITS)
+        self.packed = module.PackedWeights(self.table, self.k_w)
+        self.out = torch.empty(samples, outputs, dtype=torch.int64)
+        self.dense()
+        self.first_call = time.perf_counter() - start
+
+    def gemm(self) -> torch.Tensor:
+        return self.x @ self.w.t()
+
+    def dense(self) -> torch.Tensor:
+        kernels.extension().dense(self.packed, self.k_x, False, self.out, torch.get_num_threads())
+        return self.out
+
+    def dense_unpacked(self) -> torch.Tensor:
+        packed = kernels.extension().PackedWeights(self.table, self.k_w)
+        kernels.extension().dense(packed, self.k_x, False, self.out, torch.get_num_threads())
+        return self.out
+
+    def reference(self) -> torch.Tensor:
+        zeros = torch.zeros_like(self.k_x, dtype=torch.int64)
+        k_w = self.k_w.long()
+        sides = (self.k_x.long(), zeros), (k_w.abs(), (k_w < 0).long())
+        return bit_true.stream_sum(*sides, torch.from_numpy(self.r), torch.from_numpy(self.q), "sign_magnitude")
+
+    def gather(self) -> torch.Tensor:
+        """A table gather in torch, one sample at a time."""
+        table = torch.from_numpy(product_count_table(self.r, self.q, BITS)).to(torch.int32).flatten()
+        sign, columns = torch.sign(self.k_w), self.k_w.abs()
+        rows = self.k_x * ((1 << BITS) + 1)
+        return torch.stack([(table[row + columns] * sign).sum(1) for row in rows])
+
+    def numpy(self) -> torch.Tensor:
+        """The same in NumPy."""
+        table = product_count_table(self.r, self.q, BITS).astype(np.int32)
+        w = self.k_w.numpy()
+        return torch.from_numpy(np.stack([(table[k, abs(w)] * np.sign(w)).sum(1) for k in self.k_x.numpy()]))
+
+    def check(self, names: Sequence[str]) -> None:
+        expected = self.reference()
+        for name in names:
+            if not torch.equal(getattr(self, name)().to(torch.int64), expected):
+                raise SystemExit(f"expected equal integers from {name}, got others; no time is worth reading")
+
+
+def lengths_table(threads: int, runs: int) -> list[dict[str, Any]]:
+    """The layer against the float product for every level and length."""
+    torch.set_num_threads(threads)
+    rows = []
+    for level in [name for name in kernels.levels() if name not in ("reference", "portable")]:
+        with kernels.use_level(level):
+            for length in LENGTHS:
+                problem = Problem(*SHAPE, length)
+                problem.check(("dense", "dense_unpacked"))
+                ways = {"gemm": problem.gemm, "dense": problem.dense, "unpacked": problem.dense_unpacked}
+                found = times(ways, runs)
+                rows.append(
+                    {
+                        "threads": threads,
+                        "level": level,
+                        "length": length,
+                        "milliseconds": {name: 1e3 * statistics.median(found[name]) for name in ways},
+                        "ratio": ratio(found, "dense", "gemm"),
+                        "ratio_unpacked": ratio(found, "unpacked", "gemm"),
+                        "first_call_milliseconds": 1e3 * problem.first_call,
+                    }
+                )
+    return rows
+
+
+def other_ways(runs: int) -> dict[str, float]:
+    """Milliseconds of every way to the integers, length 256, one thread."""
+    torch.set_num_threads(1)
+    problem = Problem(*SHAPE, 256)
+    names = ("dense", "gather", "numpy", "reference")
+    problem.check(names)
+    found = times({name: getattr(problem, name) for name in names}, max(3, runs // 10))
+    with kernels.use_level("portable"):
+        problem.check(("dense",))
+        found.update(times({"portable": problem.dense}, max(3, runs // 10)))
+    return {name: 1e3 * statistics.median(seconds) for name, seconds in found.items()}
+
+
+def scaling(runs: int) -> dict[str, float]:
+    """Fitted exponents of the time against length, batch and width, one thread."""
+    torch.set_num_threads(1)
+
+    def seconds(samples: int, outputs: int, inputs: int, length: int) -> float:
+        return statistics.median(times({"dense": Problem(samples, outputs, inputs, length).dense}, runs)["dense"])
+
+    batches, widths, lengths = (64, 128, 256, 512), (64, 128, 256, 512), (64, 128, 256, 512, 1024)
+    return {
+        "length": exponent(lengths, [seconds(64, 128, 784, length) for length in lengths]),
+        "batch": exponent(batches, [seconds(batch, 128, 784, 256) for batch in batches]),
+        "width": exponent(widths, [seconds(64, width, 784, 256) for width in widths]),
+        "inputs": exponent(widths, [seconds(64, 128, width, 256) for width in widths]),
+    }
+
+
+def training_step(threads: int, runs: int) -> list[dict[str, Any]]:
+    """A step of 784-128-10 with four lengths mixed, by table and by stream bits, against the float network's."""
+    torch.set_num_threads(threads)
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(128, 784, generator=generator), torch.randint(0, 10, (128,), generator=generator)
+    plain = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+    rows = []
+    for slope in ("relaxed", "local"):
+        network = SCNetwork((784, 128, 10), lengths=(8, 16, 32, 64), slope=slope)
+
+        def step(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(model(x), y).backward()
+            optimiser.step()
+
+        optimisers = {model: torch.optim.Adam(model.parameters(), 1e-4) for model in (plain, network)}
+
+        def by_bits(model: SCNetwork = network, optimisers: Any = optimisers) -> None:
+            with kernels.use_level("reference"):
+                step(model, optimisers[model])
+
+        ways = {
+            "float": lambda optimisers=optimisers: step(plain, optimisers[plain]),
+            "table": lambda model=network, optimisers=optimisers: step(model, optimisers[model]),
+            "stream bits": by_bits,
+        }
+        found = times(ways, runs)
+        rows.append(
+            {
+                "threads": threads,
+                "slope": slope,
+                "milliseconds": {name: 1e3 * statistics.median(found[name]) for name in ways},
+                "ratio": ratio(found, "table", "float"),
+            }
+        )
+    return rows
+
+
+def report(result: dict[str, Any]) -> str:
+    """The tables of the benchmark's page."""
+    rows = [
+        [
+            f"{row['level']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}, L = {row['length']}",
+            *(f"{row['milliseconds'][name]:.3f}" for name in ("gemm", "dense", "unpacked")),
+            f"{row['ratio']:.2f}",
+            f"{row['ratio_unpacked']:.2f}",
+            f"{row['first_call_milliseconds']:.1f}",
+        ]
+        for row in result["lengths"]
+    ]
+    columns = [
+        "784-128, batch 64",
+        "float32 ms",
+        "table ms",
+        "weights not packed ms",
+        "ratio",
+        "not packed",
+        "first ms",
+    ]
+    steps = [
+        [
+            f"{row['slope']} slope, {row['threads']} thread{'s' if row['threads'] > 1 else ''}",
+            *(f"{row['milliseconds'][name]:.2f}" for name in ("float", "table", "stream bits")),
+            f"{row['ratio']:.2f}",
+        ]
+        for row in result["training"]
+    ]
+    others = [[name, f"{value:.2f}"] for name, value in result["other_ways"].items()]
+    exponents = [[name, f"{value:.2f}"] for name, value in result["exponents"].items()]
+    parts = [
+        markdown(columns, rows),
+        markdown(["training step, 784-128-10, batch 128", "float ms", "table ms", "stream bits ms", "ratio"], steps),
+        markdown(["way, L = 256, one thread", "ms"], others),
+        markdown(["time against", "fitted exponent"], exponents),
+    ]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Measure, write ``results/bit_true_kernels.json``, print the tables."""
+    parser = argparse.ArgumentParser(description="Benchmark the bit-true kernels; see the top of this file.")
+    parser.add_argument("--quick", action="store_true", help="few runs; writes nothing")
+    arguments = parser.parse_args()
+    runs = 10 if arguments.quick else 80
+    threads = [1] if torch.get_num_threads() == 1 else [1, 2]
+    result = {
+        "machine": machine(),
+        "kernels": kernels.describe(),
+        "lengths": [row for count in threads for row in lengths_table(count, runs)],
+        "training": [row for count in threads for row in training_step(count, max(5, runs // 4))],
+        "other_ways": other_ways(runs),
+        "exponents": scaling(max(5, runs // 4)),
+    }
+    if not arguments.quick:
+        write_json(RESULTS / "bit_true_kernels.json", result)
+    print(report(result))
+
+
+if __name__ == "__main__":
+    main()

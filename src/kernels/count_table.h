@@ -1,0 +1,93 @@
+// The tables of one pair of number sequences, and the packing of thresholds for them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "dispatch.h"
+#include "table.h"
+
+namespace bitprop {
+
+// Bytes at a multiple of 64, left as they are found.
+class Buffer {
+  public:
+    explicit Buffer(std::size_t bytes = 0) { reserve(bytes); }
+    void reserve(std::size_t bytes);
+    std::uint8_t* data() const { return start_; }
+    template <class T>
+    T* as() const {
+        return reinterpret_cast<T*>(start_);
+    }
+
+  private:
+    std::unique_ptr<std::uint8_t[]> memory_;
+    std::uint8_t* start_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+// At most kMaxPoints points with the tables of one side.
+struct Piece {
+    Scheme scheme;
+    std::int64_t weight;
+    Buffer table;
+    std::vector<std::int16_t> counts;
+    std::size_t rows;                      // of one sign
+    std::vector<std::uint16_t> lane_code;  // per lane threshold: index | mask << 8
+    std::vector<std::uint16_t> lane_rank;
+    std::vector<std::uint16_t> row_symbol;  // per row threshold; empty where the threshold itself is the row
+
+    PieceView view() const { return {scheme, table.data(), counts.data(), weight}; }
+};
+
+class CountTable {
+  public:
+    CountTable(const std::int64_t* activation, const std::int64_t* weight, std::size_t length, int precision_bits);
+
+    std::size_t length() const { return length_; }
+    int precision_bits() const { return precision_bits_; }
+    // Pieces whose lanes are the activations, or the weights. Made on first demand.
+    const std::vector<Piece>& side(bool lanes_are_activations) const;
+    // Ones of the stream of each threshold.
+    const std::vector<std::uint32_t>& ones(bool of_activations) const { return ones_[of_activations]; }
+    // Rows are named by thresholds, so one packing serves every table of this precision.
+    bool rows_are_thresholds() const { return precision_bits_ <= 8; }
+
+  private:
+    struct Set {
+        std::vector<std::uint16_t> activation, weight;
+        std::int64_t times;
+    };
+    Piece make_piece(const Set& set, bool lanes_are_activations) const;
+
+    std::size_t length_;
+    int precision_bits_;
+    std::vector<Set> sets_;
+    std::vector<std::uint32_t> ones_[2];
+    mutable std::vector<Piece> sides_[2];
+    mutable std::once_flag made_[2];
+};
+
+// Signed thresholds, [count, inputs], as lanes for one piece: lane l has the positive ones of line l, and, if there are
+// negative ones, lane count + l the magnitudes of those.
+struct Lanes {
+    Buffer memory;
+    LanePack pack;
+    void make(const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs, bool is_signed,
+              bool plain, int threads);
+};
+
+// Signed thresholds, [count, inputs], as rows; an even number of them.
+struct Rows {
+    Buffer memory;
+    RowPack pack;
+    std::vector<std::uint32_t> negative;
+    void make(const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs, int threads);
+};
+
+std::size_t padded_lanes(std::size_t count, bool is_signed);
+
+}  // namespace bitprop

@@ -1,0 +1,82 @@
+// The bit-true dense layer by table: what table.cpp prepares and the levels of table_level.cpp carry out.
+//
+// A product's count depends on its two thresholds only. One side of the product (the samples of a batch, or the
+// outputs) lies in the lanes of vectors, the other side makes the rows. A lane's threshold k selects the first rho
+// points, rho = #{t : S_t < k}, of the points sorted by the lane side's numbers S; a row's threshold marks those of
+// its points that are one. So a count is a rank query: how many marked points are among the first rho.
+//
+//   direct   up to 32 points: the counts themselves, by byte shuffles of 16 entries.
+//   rank     up to 256 points, in groups of 8: the count before the group (P) and the group's 8 marks (M), both by byte
+//            shuffles; the marks beyond rho are masked, and the ones of many inputs are counted together, by carry-save
+//            addition.
+//
+// Longer streams are taken apart into sets of at most 256 points; points that occur several times count so often.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace bitprop {
+
+constexpr std::size_t kBlock = 64;       // lanes are padded to a multiple
+constexpr std::size_t kGroup = 16;       // inputs are padded to a multiple, with row 0
+constexpr std::size_t kMaxPoints = 256;  // of one piece
+// Bytes of a table's row: counts (direct); or P, M, and 16 bytes that flip the marks of what subtracts (rank).
+constexpr std::size_t kRowBytes = 80;
+constexpr std::size_t kFlipAt = 64;
+
+enum class Scheme : int { direct16, direct32, rank128, rank256 };
+
+// A table has every row twice, for what adds and for what subtracts: there the counts are negative (direct), and P is
+// kCap - P and the marks count as 8 less their ones (rank), which is kCap + 8 too much for every such input.
+constexpr int kCap[] = {0, 0, 127, 255};
+
+// Lanes packed for one piece: blocks of kBlock lanes, each with all inputs. Vector levels: per input and lane a byte
+// `index` (entry in bits 0-3, the upper 16 entries have bit 4; 0x80 gives the count 0) and a byte `mask`; `upper` has
+// bit 4 of 64 lanes in a word. Portable: `rank`.
+struct LanePack {
+    const std::uint8_t* index;
+    const std::uint8_t* mask;
+    const std::uint64_t* upper;
+    const std::uint16_t* rank;
+    std::size_t lanes;   // a multiple of kBlock
+    std::size_t inputs;  // a multiple of kGroup
+};
+
+// Rows, an entry for each input: where its row begins in the table, in bytes.
+struct RowPack {
+    const std::uint16_t* entries;
+    const std::uint32_t* negative;  // how many inputs subtract, per row
+    std::size_t stride;             // inputs, padded to a multiple of kGroup
+};
+
+struct PieceView {
+    Scheme scheme;
+    const std::uint8_t* table;   // rows of kRowBytes, aligned
+    const std::int16_t* counts;  // portable: rows of kMaxPoints + 1 counts, negative in what subtracts
+    std::int64_t weight;         // how often each point occurs
+};
+
+constexpr std::size_t kTile = 16;  // rows of a task; a multiple of 2, to which rows are padded
+
+struct TableKernels {
+    // out[row, lane] += weight * (sum of counts that add - sum of counts that subtract), for kTile rows or fewer (an
+    // even number) from `first` on and all lanes; out has a line of lanes for each of them.
+    void (*tile)(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first,
+                 std::size_t count, std::int64_t* out);
+};
+
+namespace portable {
+extern const TableKernels table_kernels;
+}
+namespace avx2 {
+extern const TableKernels table_kernels;
+}
+namespace avx512 {
+extern const TableKernels table_kernels;
+}
+namespace avx512vbmi {
+extern const TableKernels table_kernels;
+}
+
+}  // namespace bitprop
