@@ -69,7 +69,8 @@ def random_networks(count: int, first: int = 0) -> list[Document]:
 
 
 def _label(document: Document) -> str:
-    return f"{document.name} ({', '.join(layer.architecture.kind for layer in document.layers)})"
+    kinds = ("parallel" if layer.fold is None else layer.fold.kind for layer in document.layers)
+    return f"{document.name} ({', '.join(kinds)})"
 
 
 def lint_networks(
