@@ -144,14 +144,13 @@ RTL_MUTANTS: dict[str, tuple[str, str, str]] = {
         "out = line[0 +: WIDTH]",
     ),
     "fold requantise does not round": ("bitprop_fold_requantise", "(extended + HALF)", "(extended)"),
-    "fold requantise wraps above": ("bitprop_fold_requantise", "rounded > HIGHEST ? HIGH : ", ""),
     "fold decision last among equals": ("bitprop_fold_decision", "in_value > best", "in_value >= best"),
     "fold decision logits shifted": (
         "bitprop_fold_decision",
         "logits[index*WIDTH +: WIDTH] <=",
         "logits[0 +: WIDTH] <=",
     ),
-    "fold register always there": ("bitprop_fold_register", "if (ENABLED != 0)", "if (ENABLED == 0)"),
+    "fold register always there": ("bitprop_fold_register", "if (ENABLED != 0)", "if (ENABLED != 2)"),
     "fold collect turned round": ("bitprop_fold_collect", "{in_value, line[VALUES*WIDTH-1:WIDTH]}", "{line, in_value}"),
     "fold spread repeats its first beat": ("bitprop_fold_spread", "filled[beat*LANES*WIDTH +:", "filled[0 +:"),
 }

@@ -196,7 +196,7 @@ def network_proofs() -> dict[str, tuple[str, tuple[str, ...], NetworkProof]]:
             _network(
                 "pair",
                 [
-                    _layer("unipolar", [[5, 3], [7, 1], [8, 0]], [-1, 2, 0], 3, hidden=True),
+                    _layer("unipolar", [[5, 3], [7, 1], [8, 0]], [-1, 5, 0], 3, hidden=True),
                     _layer("bipolar", [[5, -3, 1], [-7, 8, 2]], [1, 0], 3, hidden=False),
                 ],
                 {
