@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
+from collections.abc import Callable
 from typing import Any
 
 from bitprop import __version__, kernels
 from bitprop.errors import BitpropError, SimulationError
 from bitprop.toolchain import SIMULATORS
 from bitprop.toolchain.iverilog import IVERILOG, VVP
-from bitprop.toolchain.verilator import VERILATOR
+from bitprop.toolchain.nextpnr import NEXTPNR
+from bitprop.toolchain.yosys import YOSYS, tool_version
 
 __all__ = ["environment", "working_version"]
 
 _PACKAGES = ("torch", "numpy", "pydantic", "lightning-fabric", "safetensors", "scikit-learn", "typer")
-_PROGRAMS = {"icarus": (IVERILOG, VVP), "verilator": (VERILATOR,)}
+_PROGRAMS = {"icarus": (IVERILOG, VVP)}
+_FLOW = {
+    "yosys": (YOSYS, "-V"),
+    **{f"nextpnr-{family}": (program, "--version") for family, program in NEXTPNR.items()},
+}
 
 
 def environment() -> dict[str, Any]:
@@ -29,7 +36,8 @@ def environment() -> dict[str, Any]:
     return {
         "versions": versions,
         "machine": f"{platform.system()} {platform.machine()}",
-        "tools": [_tool(name) for name in SIMULATORS],
+        "tools": [_found(name, functools.partial(_simulator_version, name)) for name in SIMULATORS],
+        "synthesis": [_found(name, functools.partial(tool_version, *_FLOW[name])) for name in _FLOW],
         "kernels": kernels.describe(),
     }
 
@@ -48,11 +56,15 @@ def working_version(name: str) -> str:
         raise SimulationError(f"expected a version from {name}, got nothing; check the installation") from None
 
 
-def _tool(name: str) -> dict[str, Any]:
+def _simulator_version(name: str) -> str:
+    for program in _PROGRAMS.get(name, ()):
+        program.locate()
+    return working_version(name)
+
+
+def _found(name: str, version_of: Callable[[], str]) -> dict[str, Any]:
     try:
-        for program in _PROGRAMS.get(name, ()):
-            program.locate()
-        version = working_version(name)
+        version = version_of()
     except BitpropError as error:
         return {"name": name, "found": False, "version": None, "how_to_get": str(error)}
     return {"name": name, "found": True, "version": version, "how_to_get": ""}

@@ -18,12 +18,13 @@ from bitprop.toolchain import SIMULATORS, IcarusSimulator
 
 def test_fields() -> None:
     found = environment()
-    assert set(found) == {"versions", "machine", "tools", "kernels"}
+    assert set(found) == {"versions", "machine", "tools", "synthesis", "kernels"}
     assert found["versions"]["bitprop"] == __version__
     assert found["versions"]["torch"] == torch.__version__
     assert all(isinstance(text, str) and text for text in found["versions"].values())
     assert [tool["name"] for tool in found["tools"]] == list(SIMULATORS)
-    for tool in found["tools"]:
+    assert [tool["name"] for tool in found["synthesis"]] == ["yosys", "nextpnr-ecp5", "nextpnr-ice40"]
+    for tool in found["tools"] + found["synthesis"]:
         assert set(tool) == {"name", "found", "version", "how_to_get"}
         assert bool(tool["version"]) == tool["found"] == (not tool["how_to_get"])
     assert json.loads(json.dumps(found)) == found
@@ -65,6 +66,6 @@ def test_a_program_that_says_nothing_has_no_version(monkeypatch: pytest.MonkeyPa
     silent.chmod(0o755)
     for variable in ("BITPROP_IVERILOG", "BITPROP_VVP", "BITPROP_VERILATOR"):
         monkeypatch.setenv(variable, str(silent))
-    for name in SIMULATORS:
+    for name in ("icarus", "verilator"):
         with pytest.raises(SimulationError, match="nothing"):
             working_version(name)

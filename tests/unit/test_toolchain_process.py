@@ -42,7 +42,7 @@ def test_a_variable_points_to_another_copy(monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.mark.parametrize("name", sorted(SIMULATORS))
 def test_every_simulator_says_what_is_missing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    for variable in ("BITPROP_IVERILOG", "BITPROP_VVP", "BITPROP_VERILATOR"):
+    for variable in ("BITPROP_IVERILOG", "BITPROP_VVP", "BITPROP_VERILATOR", "BITPROP_VERILATOR_ROOT", "BITPROP_YOSYS"):
         monkeypatch.delenv(variable, raising=False)
     simulator = simulator_of(name)
     assert not simulator.is_available()

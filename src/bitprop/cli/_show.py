@@ -169,10 +169,11 @@ def show_implementation(result: Implementation) -> None:
 
 
 def show_environment(found: dict[str, Any]) -> None:
-    """Versions, simulators, kernels."""
+    """Versions, simulators, tools of synthesis, kernels."""
     console.print(_table("versions", ["package", "version"], [list(pair) for pair in found["versions"].items()]))
-    tools = [[tool["name"], tool["version"] or f"not found: {tool['how_to_get']}"] for tool in found["tools"]]
-    console.print(_table("simulators", ["tool", "version"], tools))
+    for title, key in (("simulators", "tools"), ("synthesis, placement and routing", "synthesis")):
+        tools = [[tool["name"], tool["version"] or f"not found: {tool['how_to_get']}"] for tool in found[key]]
+        console.print(_table(title, ["tool", "version"], tools))
     console.print(f"bit-true kernels: {found['kernels']}")
 
 

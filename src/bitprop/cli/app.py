@@ -251,7 +251,7 @@ app.command()(verify)
 @app.command()
 @guarded
 def info(as_json: JsonOption = False) -> None:
-    """Say what is installed: versions, simulators, kernels, and how to get what is missing."""
+    """Say what is installed: versions, simulators, synthesis, kernels, and how to get what is missing."""
     from bitprop.environment import environment
 
     found = environment()

