@@ -1,0 +1,242 @@
+"""A grid of small designs synthesised, placed and routed: the data of the cost model, and its error on held-out ones.
+
+``python benchmarks/cost_grid.py`` measures what is not measured yet and stores every design as it is done;
+``--fit`` fits the model to the stored designs, writes its coefficients into the package and the errors into the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from _common import RESULTS, machine, markdown
+
+from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence, read_json, write_json
+from bitprop.cost import SHAPE_FIELDS, CostModel, LayerShape, fit, model_path
+from bitprop.errors import SynthesisError, ToolTimeoutError
+from bitprop.graph.architecture import Folded, folded
+from bitprop.graph.fold import with_architecture
+from bitprop.graph.random import make_document
+from bitprop.graph.shape import shapes_of
+from bitprop.graph.spec import Document
+from bitprop.graph.timing import latency_cycles
+from bitprop.handoff.synthesis import emitted
+from bitprop.seeds import derive_seed
+from bitprop.toolchain.cache import ResultCache
+from bitprop.toolchain.flow import implement
+
+DEVICE = "ecp5-25k"
+DESIGNS = 72
+HELD_OUT_EVERY = 5
+STORE = RESULTS / "cost_grid.json"
+ENCODINGS = ("unipolar", "sign_magnitude", "bipolar")
+# a network of this many products in parallel, or products times cycles at once, takes a minute or two
+PARALLEL_PRODUCTS = 260
+LANES = 130
+
+
+def _fold(generator: np.random.Generator, inputs: int, outputs: int, length: int, behind: bool) -> Folded:
+    """A random fold of a layer whose work per clock cycle is small enough to be synthesised quickly."""
+    whole = length <= 16 and bool(generator.random() < 0.7)
+    cycles = length if whole else 1
+    while True:
+        per_cycle = int(generator.choice([p for p in (1, 2, 4, 8, 16, 32) if p <= inputs]))
+        neurons = int(generator.choice([q for q in (1, 2, 4, 8) if q <= outputs]))
+        if per_cycle * neurons * cycles <= LANES:
+            break
+        cycles = 1
+    beat = 1 if behind else int(generator.choice([b for b in (1, 2, 4) if per_cycle % b == 0]))
+    return folded(
+        per_cycle,
+        neurons,
+        length=length,
+        cycles_per_step=cycles,
+        values_per_beat=beat,
+        pipeline=int(generator.choice([1, 1, 1, 2])),
+    )
+
+
+def design(number: int) -> Document:
+    """Design ``number`` of the grid, a pure function of it: every third parallel, the others folded; one or two layers."""
+    generator = np.random.default_rng(derive_seed(number, "cost_grid"))
+    n = 8
+    depth = 1 + number % 2
+    parallel = number % 3 == 0
+    sizes = [int(2 ** generator.uniform(3, 6.6 if not parallel else 5))]
+    for index in range(depth):
+        last = index == depth - 1
+        sizes.append(int(2 ** generator.uniform(1.5, 3.6 if last or parallel else 5)))
+    if parallel:
+        while sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) > PARALLEL_PRODUCTS:
+            sizes[0] -= 1
+    layers, folds = [], {}
+    for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        encoding = ENCODINGS[int(generator.integers(3))]
+        length = int(generator.choice([2, 3, 4, 6, 8, 12, 16, 32, 64]))
+        weights = np.clip(np.round(generator.normal(0, 80, size=(outputs, inputs))), -256, 256).astype(np.int64)
+        correlation = int(generator.choice([0, 0, 0, -40, 40]))
+        layer: dict[str, Any] = {
+            "name": f"layer{index}",
+            "length": length,
+            "encoding": encoding,
+            "activation_source": {"kind": "sobol", "width": n, "seed": 17 * index, "dimension": 1},
+            "weight_source": {"kind": "sobol", "width": n, "seed": 40 + index, "dimension": 2},
+            "weights_raw": np.abs(weights) if encoding == "unipolar" else weights,
+            "bias_raw": generator.integers(-2 * length, 2 * length + 1, size=outputs).tolist(),
+            "correlation_raw": correlation,
+            "output": {"kind": "logits"},
+        }
+        if correlation:
+            layer["correlation_source"] = {"kind": "sobol", "width": n, "seed": 7, "dimension": 3}
+        if index < depth - 1:
+            layer["output"] = {"kind": "requantise", "multiplier": 181, "shift": 8, "low": 0, "high": 256}
+        layers.append(layer)
+        if not parallel:
+            folds[f"layer{index}"] = _fold(generator, inputs, outputs, length, index > 0)
+    return with_architecture(make_document(f"grid_{number}", n, (0, 256), layers), folds)
+
+
+def measure(number: int, cache: ResultCache) -> dict[str, Any]:
+    """Cells, clock and cycles of a design."""
+    document = design(number)
+    start = time.monotonic()
+    result = implement(emitted(document), document.name, DEVICE, seeds=(1,), timeout=1200, cache=cache)
+    return {
+        "number": number,
+        "layers": [shape.to_dict() for shape in shapes_of(document)],
+        "cells": result.synthesis.cells.to_dict(),
+        "fmax_mhz": round(result.fmax_mhz[1], 3),
+        "critical_module": max(
+            result.typical.critical_path, key=lambda segment: segment.logic_ns + segment.routing_ns
+        ).module,
+        "latency_cycles": latency_cycles(document),
+        "tools": [result.synthesis.tool, result.typical.tool],
+        "seconds": round(time.monotonic() - start, 1),
+    }
+
+
+def load() -> dict[str, Any]:
+    """The stored grid."""
+    return read_json(STORE) if STORE.is_file() else {"device": DEVICE, "designs": [], **evidence(EVIDENCE_SYNTHESIS)}
+
+
+def shapes(entry: dict[str, Any]) -> list[LayerShape]:
+    """The layers of a stored design."""
+    return [LayerShape(**{field: layer[field] for field in SHAPE_FIELDS}) for layer in entry["layers"]]
+
+
+def run(count: int, seconds: float) -> None:
+    """Measure designs that are not stored, for at most so long."""
+    stored, stop = load(), time.monotonic() + seconds
+    stored.setdefault("machine", machine())
+    done = {entry["number"] for entry in stored["designs"]} | {entry["number"] for entry in stored.get("failed", [])}
+    for number in range(count):
+        if number in done or time.monotonic() > stop:
+            continue
+        try:
+            entry = measure(number, ResultCache.default())
+        except (SynthesisError, ToolTimeoutError) as error:
+            stored.setdefault("failed", []).append({"number": number, "reason": str(error)[:300]})
+            print(f"  {number}: {error}", file=sys.stderr, flush=True)
+        else:
+            stored["designs"].append(entry)
+            stored["designs"].sort(key=lambda item: item["number"])
+            print(
+                f"  {number}: {entry['cells']['lut']} LUT, {entry['fmax_mhz']} MHz, {entry['seconds']} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        write_json(STORE, stored)
+
+
+def held_out(entry: dict[str, Any]) -> bool:
+    """Whether a design is kept from the fit."""
+    return bool(entry["number"] % HELD_OUT_EVERY == 4)
+
+
+def errors(model: CostModel, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Relative errors of a model on designs."""
+    rows = []
+    for entry in entries:
+        found = model.network(shapes(entry))
+        rows.append(
+            {
+                "number": entry["number"],
+                "lut": found["lut"] / entry["cells"]["lut"] - 1,
+                "ff": found["ff"] / entry["cells"]["ff"] - 1,
+                "bram": found["bram"] - entry["cells"]["bram"],
+                "dsp": found["dsp"] - entry["cells"]["dsp"],
+                "fmax": found["fmax_mhz"] / entry["fmax_mhz"] - 1,
+            }
+        )
+    result: dict[str, Any] = {"designs": len(rows)}
+    for name in ("lut", "ff", "fmax"):
+        sizes = sorted(abs(row[name]) for row in rows)
+        result[name] = {
+            "median": round(statistics.median(sizes), 4),
+            "mean": round(statistics.fmean(sizes), 4),
+            "worst": round(sizes[-1], 4),
+        }
+    for name in ("bram", "dsp"):
+        result[name] = {"worst_absolute": round(max(abs(row[name]) for row in rows), 2)}
+    return result
+
+
+def fit_stored() -> CostModel:
+    """Fit to the designs that are not held out, and write coefficients and errors."""
+    stored = load()
+    entries = stored["designs"]
+    seen = [entry for entry in entries if not held_out(entry)]
+    unseen = [entry for entry in entries if held_out(entry)]
+    facts = {
+        **evidence(EVIDENCE_SYNTHESIS),
+        "device": DEVICE,
+        "tools": sorted({tool for entry in entries for tool in entry["tools"]}),
+        "designs": len(seen),
+    }
+    model = fit(
+        [shapes(entry) for entry in seen],
+        [entry["cells"] for entry in seen],
+        [entry["fmax_mhz"] for entry in seen],
+        facts,
+    )
+    found = {"fitted": errors(model, seen), "held_out": errors(model, unseen)}
+    final = CostModel(model.area, model.period_ns, {**facts, "held_out": found["held_out"]})
+    write_json(model_path(), final.to_dict())
+    write_json(STORE, {**stored, "errors": found})
+    return final
+
+
+def table(stored: dict[str, Any]) -> str:
+    """Errors as Markdown."""
+    found = stored["errors"]
+    rows = []
+    for label, key in (("fitted", "fitted"), ("**held out**", "held_out")):
+        entry = found[key]
+        cells = [
+            f"{100 * entry[name][kind]:.1f}%" for name in ("lut", "ff", "fmax") for kind in ("median", "worst")
+        ]
+        rows.append([f"{label}, {entry['designs']} designs", *cells])
+    columns = ["designs", "LUT, median", "worst", "FF, median", "worst", "Fmax, median", "worst"]
+    return markdown(columns, rows)
+
+
+def main() -> None:
+    """Measure, or fit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--designs", type=int, default=DESIGNS, help="how many of the grid")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop starting designs after so long")
+    parser.add_argument("--fit", action="store_true", help="only fit the stored designs")
+    arguments = parser.parse_args()
+    if not arguments.fit:
+        run(arguments.designs, arguments.seconds)
+    fit_stored()
+    print(table(load()))
+
+
+if __name__ == "__main__":
+    main()
