@@ -1,12 +1,14 @@
 """A grid of small designs synthesised, placed and routed: the data of the cost model, and its error on held-out ones.
 
 ``python benchmarks/cost_grid.py`` measures what is not measured yet and stores every design as it is done;
-``--fit`` fits the model to the stored designs, writes its coefficients into the package and the errors into the results.
+``--fit`` fits the model to the stored designs, writes its coefficients into the package and its errors into the
+results.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import time
@@ -61,7 +63,7 @@ def _fold(generator: np.random.Generator, inputs: int, outputs: int, length: int
 
 
 def design(number: int) -> Document:
-    """Design ``number`` of the grid, a pure function of it: every third parallel, the others folded; one or two layers."""
+    """Design ``number`` of the grid: every third parallel, the others folded; one or two layers."""
     generator = np.random.default_rng(derive_seed(number, "cost_grid"))
     n = 8
     depth = 1 + number % 2
@@ -71,10 +73,10 @@ def design(number: int) -> Document:
         last = index == depth - 1
         sizes.append(int(2 ** generator.uniform(1.5, 3.6 if last or parallel else 5)))
     if parallel:
-        while sum(a * b for a, b in zip(sizes, sizes[1:], strict=False)) > PARALLEL_PRODUCTS:
+        while sum(a * b for a, b in itertools.pairwise(sizes)) > PARALLEL_PRODUCTS:
             sizes[0] -= 1
     layers, folds = [], {}
-    for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
         encoding = ENCODINGS[int(generator.integers(3))]
         length = int(generator.choice([2, 3, 4, 6, 8, 12, 16, 32, 64]))
         weights = np.clip(np.round(generator.normal(0, 80, size=(outputs, inputs))), -256, 256).astype(np.int64)
@@ -217,9 +219,7 @@ def table(stored: dict[str, Any]) -> str:
     rows = []
     for label, key in (("fitted", "fitted"), ("**held out**", "held_out")):
         entry = found[key]
-        cells = [
-            f"{100 * entry[name][kind]:.1f}%" for name in ("lut", "ff", "fmax") for kind in ("median", "worst")
-        ]
+        cells = [f"{100 * entry[name][kind]:.1f}%" for name in ("lut", "ff", "fmax") for kind in ("median", "worst")]
         rows.append([f"{label}, {entry['designs']} designs", *cells])
     columns = ["designs", "LUT, median", "worst", "FF, median", "worst", "Fmax, median", "worst"]
     return markdown(columns, rows)

@@ -42,7 +42,7 @@ FLOORS = (
     Place(0, 1, BOTH, ("bitprop._registry", "bitprop._checks", "bitprop.presets.*")),
     Place(0, 2, BOTH, ("bitprop.baseline",)),
     Place(0, 2, BOTH, ("bitprop.formats", "bitprop.seeds", "bitprop.artifacts")),
-    Place(0, 3, BOTH, ("bitprop.data",)),
+    Place(0, 3, BOTH, ("bitprop.data", "bitprop.cost")),
     Place(0, 4, BOTH, ("bitprop.synthetic",)),
     Place(1, 0, BOTH, ("bitprop.ops.*",)),
     Place(1, 0, BOTH, ("bitprop.kernels.*",)),
@@ -75,7 +75,11 @@ FLOORS = (
     ),
     Place(3, 0, BOTH, ("bitprop.lower.*", "bitprop.baseline.lower")),
     Place(
-        4, 0, BOTH, ("bitprop.verification.*", "bitprop.handoff.*", "bitprop.runs", "bitprop.environment"), peers=True
+        4,
+        0,
+        BOTH,
+        ("bitprop.verification.*", "bitprop.handoff.*", "bitprop.runs", "bitprop.budget", "bitprop.environment"),
+        peers=True,
     ),
     Place(
         5,

@@ -202,9 +202,7 @@ class CostModel:
     def layer(self, shape: LayerShape) -> dict[str, float]:
         """Expected ``lut``, ``ff``, ``bram`` and ``dsp`` of one layer."""
         found = area_quantities(shape)
-        return {
-            name: sum(self.area[name].get(key, 0.0) * value for key, value in found.items()) for name in RESOURCES
-        }
+        return {name: sum(self.area[name].get(key, 0.0) * value for key, value in found.items()) for name in RESOURCES}
 
     def network(self, shapes: Sequence[LayerShape]) -> dict[str, float]:
         """Expected resources of a chain of layers, and ``fmax_mhz``."""
@@ -282,5 +280,7 @@ def _solve(rows: Sequence[Mapping[str, float]], target: Sequence[float]) -> dict
     spread = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
     # a trace of ridge keeps quantities that the grid cannot tell apart from trading places
     ridge = 1e-2 * np.eye(len(names))
-    solved, _ = nnls(np.vstack([matrix / spread, ridge]), np.concatenate([np.array(target) * scale, np.zeros(len(names))]))
+    solved, _ = nnls(
+        np.vstack([matrix / spread, ridge]), np.concatenate([np.array(target) * scale, np.zeros(len(names))])
+    )
     return {name: float(f"{value:.6g}") for name, value in zip(names, solved / spread, strict=True) if value > 0}

@@ -12,6 +12,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DocumentError",
+    "InfeasibleError",
     "NotExportableError",
     "ParityError",
     "RangeError",
@@ -45,6 +46,10 @@ class RegistryError(BitpropError, KeyError):
 
 class ConfigError(BitpropError, ValueError):
     """A configuration file or object is not usable; the message names the field."""
+
+
+class InfeasibleError(BitpropError, ValueError):
+    """No design meets the budget; the message describes the one that comes nearest."""
 
 
 class DataError(BitpropError, ValueError):

@@ -21,6 +21,7 @@ import torch
 from bitprop import __version__
 from bitprop._checks import check_real
 from bitprop.artifacts import evidence, read_json, sha256_file, write_json, write_text
+from bitprop.budget import BudgetConstraint, plan, planned_document
 from bitprop.data import Dataset, is_table, load_dataset, load_held_out
 from bitprop.errors import ArtifactError, ConfigError, DataError
 from bitprop.graph.timing import latency_cycles
@@ -169,6 +170,7 @@ def train_run(
         ArtifactError: the folder holds something else, there is nothing to resume, or it cannot be written.
         ConfigError: the training fails (a loss that is not finite), or names a file with characters TOML has not.
         DataError: the data are missing or malformed.
+        InfeasibleError: no candidate design meets the configuration's budget.
     """
     root = Path(folder)
     first = os.environ.get("RANK", "0") == "0"
@@ -183,7 +185,16 @@ def train_run(
     if first and not resume:
         config.save(root / CONFIG)
     resume = resume and (root / CHECKPOINT).is_file()
-    result = train(config, data, folder=root, resume=resume, on_epoch=on_epoch, on_batch=on_batch)
+    budget = config.budget
+    result = train(
+        config,
+        data,
+        folder=root,
+        resume=resume,
+        on_epoch=on_epoch,
+        on_batch=on_batch,
+        constraint=None if budget is None else lambda network: BudgetConstraint(network, budget),
+    )
     run = Run(root, config, result.network, data.scale, data.digest())
     if first:
         config.save(root / CONFIG)
@@ -248,6 +259,7 @@ def _summary(run: Run, data: Dataset, result: TrainResult) -> dict[str, Any]:
         "data_sha256": run.data_sha256,
         "evaluation": evaluate_network(run.network, data).to_dict(),
         "sha256": {name: sha256_file(run.folder / name) for name in (CONFIG, MODEL)},
+        **({} if run.config.budget is None else {"budget": plan(run.network, run.config.budget).to_dict()}),
     }
 
 
@@ -442,6 +454,8 @@ def export_to(
 ) -> Manifest:
     """:func:`export_run` of a run and data at hand."""
     document = lower(run.network, name=run.config.name, training={"dataset": data.name, "seed": run.config.seed})
+    if run.config.budget is not None:
+        document = planned_document(document, run.network, run.config.budget)
     document = document if choice is None else choice.apply(document)
     inputs, labels = integers_of(run.network, data.test_x[:samples]), data.test_y[:samples]
     # not the configuration's hash: it names a data file of this machine, and equal runs shall give equal handoffs

@@ -12,6 +12,7 @@ BUILTIN = {
     "ConfigError": ValueError,
     "DataError": ValueError,
     "DocumentError": ValueError,
+    "InfeasibleError": ValueError,
     "NotExportableError": ValueError,
     "ParityError": AssertionError,
     "RangeError": ValueError,

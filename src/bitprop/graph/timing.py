@@ -19,6 +19,7 @@ from bitprop.graph.fold import CODING_CYCLES, FoldPlan, fold_plan
 from bitprop.graph.spec import DenseLayer, Document
 
 __all__ = [
+    "GATHER_CYCLES",
     "PLACES",
     "interval_cycles",
     "interval_of",

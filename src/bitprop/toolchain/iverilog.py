@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import ClassVar
 
 from bitprop.toolchain._process import Tool, run_tool, scratch_folder
 from bitprop.toolchain.simulator import AbstractSimulator, design_files
@@ -26,7 +27,7 @@ def _version_of(path: Path) -> str:
 class IcarusSimulator(AbstractSimulator):
     """``iverilog`` compiles, ``vvp`` runs."""
 
-    name = "icarus"
+    name: ClassVar[str] = "icarus"
 
     def is_available(self) -> bool:
         return IVERILOG.is_available() and VVP.is_available()
@@ -36,6 +37,7 @@ class IcarusSimulator(AbstractSimulator):
 
     def commands(self, name: str, folder: Path) -> tuple[list[str], list[str]]:
         files = [*design_files(name, folder), f"{name}_tb_clock.v"]
-        build = [str(IVERILOG.locate()), "-g2012", "-Wall", "-s", f"{name}_tb_clock", "-o", "design.vvp", *files]
+        options = ["-g2012", "-Wall", *(f"-D{macro}" for macro in self.defines)]
+        build = [str(IVERILOG.locate()), *options, "-s", f"{name}_tb_clock", "-o", "design.vvp", *files]
         # -n: a stop is an end, so that nothing waits at an interactive prompt
         return build, [str(VVP.locate()), "-n", "design.vvp"]

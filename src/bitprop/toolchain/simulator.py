@@ -31,7 +31,10 @@ from bitprop.errors import ShapeError, SimulationError
 from bitprop.formats import IntArray
 from bitprop.toolchain._process import run_tool, scratch_folder
 
-__all__ = ["UNKNOWN", "AbstractSimulator", "CompiledDesign", "SimulationResult", "parse_results"]
+__all__ = ["PORTS_ONLY", "UNKNOWN", "AbstractSimulator", "CompiledDesign", "SimulationResult", "parse_results"]
+
+PORTS_ONLY = "BITPROP_PORTS_ONLY"
+"""Macro of the emitted testbench: look at the ports alone."""
 
 UNKNOWN = -(1 << 63)
 """Stands for an unknown value (``x``) in results: no register is 64 bits wide, so it equals no expected integer."""
@@ -184,6 +187,13 @@ class AbstractSimulator(ABC):
     """
 
     name: ClassVar[str]
+    sees_inside: ClassVar[bool] = True
+    """Whether the testbench can look at the layers; else it looks at the ports alone."""
+
+    @property
+    def defines(self) -> tuple[str, ...]:
+        """Macros that the sources are compiled with."""
+        return () if self.sees_inside else (PORTS_ONLY,)
 
     @abstractmethod
     def is_available(self) -> bool:
@@ -213,6 +223,14 @@ class AbstractSimulator(ABC):
             ToolNotFoundError: a program is not installed.
         """
         return {}
+
+    def prepare(self, name: str, folder: Path, timeout: float) -> None:
+        """Change a copy of the design, in ``folder``, before it is built; a simulator of netlists puts one there.
+
+        Raises:
+            BitpropError: what the tools that it uses raise.
+        """
+        del name, folder, timeout
 
     def shell_command(self, name: str, folder: Path, arguments: Sequence[str]) -> str:
         """What to type to build and run a design by hand; ``arguments`` are the testbench's own."""
@@ -252,8 +270,9 @@ class AbstractSimulator(ABC):
             )
         with scratch_folder() as folder:
             for path in sorted(source.iterdir()):
-                if path.suffix in (".v", ".f", ".cpp") and path.is_file():
+                if path.suffix in (".v", ".f", ".cpp", ".hex", ".mem") and path.is_file():
                     shutil.copyfile(path, folder / path.name)
+            self.prepare(name, folder, build_timeout)
             build, execute = self.commands(name, folder)
             run_tool(build, cwd=folder, timeout=build_timeout, environment=self.environment())
             yield CompiledDesign(tuple(execute), folder, run_timeout)

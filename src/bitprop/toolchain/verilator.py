@@ -125,6 +125,7 @@ class VerilatorSimulator(AbstractSimulator):
             "--x-initial",
             "fast",
             "-Wno-fatal",
+            *(f"+define+{macro}" for macro in self.defines),
             # many files of moderate size: the C++ compiler's time grows faster than a file does, and make has two jobs
             "--output-split",
             "5000",

@@ -27,7 +27,6 @@ __all__ = [
     "YOSYS",
     "Say",
     "Synthesis",
-    "netlist_verilog",
     "read_design",
     "run_yosys",
     "scope_of",
@@ -280,20 +279,3 @@ def scope_of(name: str, scopes: Mapping[str, str]) -> str:
         if path in scopes:
             return path
     return ""
-
-
-def netlist_verilog(synthesis: Synthesis, module: str, *, timeout: float = 600.0) -> str:
-    """The mapped netlist as Verilog, its top module called ``module``; its primitives are Yosys's simulation models.
-
-    Raises:
-        ToolNotFoundError: Yosys is not installed.
-        ToolTimeoutError: it did not finish in time.
-        SynthesisError: it failed.
-    """
-    check_identifier("module", module)
-    with scratch_folder() as folder:
-        (folder / "netlist.json").write_bytes(synthesis.netlist)
-        rename = [f"rename {synthesis.top} {module}"] if module != synthesis.top else []
-        commands = ["read_json netlist.json", *rename, f"select {module}", "write_verilog -noattr -selected netlist.v"]
-        run_yosys(commands, folder, timeout)
-        return (folder / "netlist.v").read_text(encoding="utf-8")

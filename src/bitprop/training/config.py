@@ -18,7 +18,7 @@ from bitprop.nn.design import check_candidates
 from bitprop.nn.sources import MAX_LENGTH
 from bitprop.ops import SOURCES
 
-__all__ = ["DataConfig", "NetworkConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
+__all__ = ["BudgetConfig", "DataConfig", "NetworkConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
 
 _Correlation = Annotated[float, Field(ge=-1, le=1)]
 _Layout = Annotated[str, Field(pattern="^(independent|aligned)$")]
@@ -163,6 +163,32 @@ class TrainingConfig(_Section):
         return self
 
 
+class BudgetConfig(_Section):
+    """Section ``[budget]``: what the trained design may take; limits that are not given do not bind.
+
+    Attributes:
+        lut: four-input tables.
+        bram: block RAMs.
+        dsp: multipliers.
+        latency_us: microseconds from a sample's acceptance to its decision.
+        clock_mhz: the clock that the latency counts in, and that the design must be able to run at.
+        architecture: ``folded``: every layer folded, the folds chosen to fit; ``parallel``: every product at once.
+    """
+
+    lut: int | None = Field(default=None, ge=1, le=10_000_000)
+    bram: int | None = Field(default=None, ge=0, le=100_000)
+    dsp: int | None = Field(default=None, ge=0, le=100_000)
+    latency_us: float | None = Field(default=None, gt=0, le=1e9)
+    clock_mhz: float = Field(default=50.0, gt=0, le=1000)
+    architecture: str = Field(default="folded", pattern="^(folded|parallel)$")
+
+    def describe(self) -> str:
+        """The limits in words."""
+        units = (("lut", "LUT"), ("bram", "block RAM"), ("dsp", "multipliers"), ("latency_us", "us"))
+        parts = [f"{getattr(self, name):,} {unit}" for name, unit in units if getattr(self, name) is not None]
+        return f"{', '.join(parts) or 'any size'} at {self.clock_mhz:g} MHz"
+
+
 class RunConfig(_Section):
     """A whole run.
 
@@ -172,6 +198,7 @@ class RunConfig(_Section):
         data: section ``[data]``.
         network: section ``[network]``.
         training: section ``[training]``.
+        budget: section ``[budget]``, if there is one.
 
     Example:
         >>> RunConfig(name="tiny", training={"joint_epochs": 3}).training.joint_epochs
@@ -183,11 +210,18 @@ class RunConfig(_Section):
     data: DataConfig = DataConfig()
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+    budget: BudgetConfig | None = None
 
     @model_validator(mode="after")
     def _patience_can_be_measured(self) -> RunConfig:
         if self.training.patience and not self.data.validation_share:
             raise ValueError("expected data.validation_share above 0 for training.patience, which watches it; got 0")
+        return self
+
+    @model_validator(mode="after")
+    def _budget_can_be_met(self) -> RunConfig:
+        if self.budget is not None and not self.training.joint_epochs:
+            raise ValueError("expected training.joint_epochs above 0 for a budget, which chooses the design; got 0")
         return self
 
     @field_validator("name")
@@ -200,8 +234,8 @@ class RunConfig(_Section):
         return check_identifier("name", value)
 
     def to_toml(self) -> str:
-        """The configuration as TOML text; every field is written, so the file says what ran."""
-        return tomli_w.dumps(self.model_dump(mode="python"))
+        """The configuration as TOML text; every field that has a value is written, so the file says what ran."""
+        return tomli_w.dumps(self.model_dump(mode="python", exclude_none=True))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write :meth:`to_toml` atomically."""

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,17 @@ from bitprop.seeds import derive_seed
 from bitprop.training.checkpoint import read_checkpoint, write_checkpoint
 from bitprop.training.config import RunConfig, TrainingConfig
 
-__all__ = ["CHECKPOINT", "METRICS", "PHASES", "EpochMetrics", "TrainResult", "build_network", "evaluate", "train"]
+__all__ = [
+    "CHECKPOINT",
+    "METRICS",
+    "PHASES",
+    "Constraint",
+    "EpochMetrics",
+    "TrainResult",
+    "build_network",
+    "evaluate",
+    "train",
+]
 
 PHASES = ("warmup", "joint", "finish")
 CHECKPOINT = "checkpoint.pt"
@@ -87,6 +97,25 @@ class TrainResult:
     joint_accuracy: float | None
     committed_accuracy: float | None
     stopped_early: bool
+
+
+class Constraint(Protocol):
+    """What the joint phase must keep, and the choice that is committed after it."""
+
+    def penalty(self, network: SCNetwork) -> Tensor:
+        """What the loss grows by, differentiable in the design."""
+
+    def update(self, network: SCNetwork) -> None:
+        """Look at the design after a joint epoch."""
+
+    def settle(self, network: SCNetwork) -> None:
+        """Make a design that keeps the constraint the likeliest one."""
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Take up a checkpoint's state."""
 
 
 @dataclass(slots=True)
@@ -154,13 +183,21 @@ def _validation_split(data: Dataset, share: float, seed: int) -> tuple[Tensor, T
 class _Trainer:
     """One run; :func:`train` is its face."""
 
-    def __init__(self, config: RunConfig, data: Dataset, folder: Path | None, fabric: Fabric) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        data: Dataset,
+        folder: Path | None,
+        fabric: Fabric,
+        constraint_of: Callable[[SCNetwork], Constraint] | None,
+    ) -> None:
         self.config, self.folder, self.fabric = config, folder, fabric
         self.settings: TrainingConfig = config.training
         self.network = build_network(config, data)
         self.x, self.y, self.validation_x, self.validation_y = _validation_split(
             data, config.data.validation_share, config.seed
         )
+        self.constraint = None if constraint_of is None else constraint_of(self.network)
         self.state = _State()
         self.optimizer = self._make_optimizer()
         self.steps_per_epoch = math.ceil(len(self.y) / self.settings.batch_size)
@@ -194,6 +231,7 @@ class _Trainer:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "state": {name: getattr(self.state, name) for name in _State.__slots__},
+            "constraint": {} if self.constraint is None else self.constraint.state(),
         }
         log = "".join(f"{line}\n" for line in lines)
         write_checkpoint(
@@ -213,6 +251,8 @@ class _Trainer:
         self.optimizer.load_state_dict(saved["optimizer"])
         for name, value in saved["state"].items():
             setattr(self.state, name, value)
+        if self.constraint is not None:
+            self.constraint.load_state(saved["constraint"])
         if all(layer.design.is_committed for layer in self.network.sc_layers()):
             self.network.commit()
 
@@ -244,10 +284,16 @@ class _Trainer:
     def _commit(self, *, after_joint: bool) -> None:
         if after_joint:
             self.state.joint_accuracy = evaluate(self.network, self.x, self.y)[1]
-        self.network.commit()
+        self._choose()
         if after_joint:
             self.state.committed_accuracy = evaluate(self.network, self.x, self.y)[1]
         self.state.average.clear()  # averages of the mixture's weights are not the choice's
+
+    def _choose(self) -> list[DesignChoice]:
+        """Commit the likeliest design, that of the constraint if there is one."""
+        if self.constraint is not None and not all(layer.design.is_committed for layer in self.network.sc_layers()):
+            self.constraint.settle(self.network)
+        return self.network.commit()
 
     def _learning_rates(self, step: int) -> None:
         total = self.settings.epochs * self.steps_per_epoch
@@ -274,6 +320,8 @@ class _Trainer:
         if settings.correlation_cost:
             squares = torch.stack([layer.design.correlation() ** 2 for layer in layers])
             cost = cost + settings.correlation_cost * squares.sum()
+        if self.constraint is not None:
+            cost = cost + self.constraint.penalty(self.network)
         return cost
 
     def run_epoch(self, module: nn.Module, optimizer: Any, on_batch: Callable[[], None]) -> EpochMetrics:
@@ -310,6 +358,8 @@ class _Trainer:
                 seen += len(batch)
             on_batch()
         self._set_dither(None)
+        if phase == "joint" and self.constraint is not None:
+            self.constraint.update(self.network)
         totals = self.fabric.all_reduce(
             torch.tensor([*losses.tolist(), right, seen], dtype=torch.float64), reduce_op="sum"
         )
@@ -377,7 +427,7 @@ class _Trainer:
             self.network.load_state_dict(self.state.best_weights)
         elif self.state.average:
             self.network.load_state_dict(self.state.average, strict=False)
-        choices = self.network.commit()
+        choices = self._choose()
         self.network.set_mode("bit_true")
         return TrainResult(
             network=self.network,
@@ -412,16 +462,18 @@ def train(
     resume: bool = False,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
     on_batch: Callable[[], None] | None = None,
+    constraint: Callable[[SCNetwork], Constraint] | None = None,
 ) -> TrainResult:
     """Train a network with its design.
 
     Args:
-        config: the run.
+        config: the run; its budget is not looked at here.
         data: the data set; its held-out part is not looked at.
         folder: where ``checkpoint.pt`` and ``metrics.jsonl`` go after every epoch; nowhere if ``None``.
         resume: continue from the folder's checkpoint.
         on_epoch: called after every epoch.
         on_batch: called after every step.
+        constraint: makes what the design must keep from the untrained network.
 
     Returns:
         The committed network and its history.
@@ -441,7 +493,7 @@ def train(
         strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",
     )
     fabric.launch()
-    trainer = _Trainer(config, data, root, fabric)
+    trainer = _Trainer(config, data, root, fabric, constraint)
     if resume:
         trainer.resume()
     module, optimizer = fabric.setup(trainer.network, trainer.optimizer)

