@@ -12,6 +12,7 @@ import itertools
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,15 @@ def design(number: int) -> Document:
     return with_architecture(make_document(f"grid_{number}", n, (0, 256), layers), folds)
 
 
+def _work(document: Document) -> float:
+    """Stream bits made in a cycle, roughly: what the time of synthesis grows with."""
+    total = 0.0
+    for shape in shapes_of(document):
+        lanes = shape.inputs_per_cycle * shape.neurons_per_cycle * shape.cycles_per_step
+        total += lanes or 2 * shape.inputs * shape.outputs
+    return total
+
+
 def measure(number: int, cache: ResultCache) -> dict[str, Any]:
     """Cells, clock and cycles of a design."""
     document = design(number)
@@ -131,12 +141,13 @@ def shapes(entry: dict[str, Any]) -> list[LayerShape]:
     return [LayerShape(**{field: layer[field] for field in SHAPE_FIELDS}) for layer in entry["layers"]]
 
 
-def run(count: int, seconds: float) -> None:
+def run(numbers: Iterable[int], seconds: float) -> None:
     """Measure designs that are not stored, for at most so long."""
     stored, stop = load(), time.monotonic() + seconds
     stored.setdefault("machine", machine())
     done = {entry["number"] for entry in stored["designs"]} | {entry["number"] for entry in stored.get("failed", [])}
-    for number in range(count):
+    # small ones first: an interrupted grid has as many designs as the time allowed
+    for number in sorted(numbers, key=lambda number: (_work(design(number)), number)):
         if number in done or time.monotonic() > stop:
             continue
         try:
@@ -229,11 +240,12 @@ def main() -> None:
     """Measure, or fit."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--designs", type=int, default=DESIGNS, help="how many of the grid")
+    parser.add_argument("--numbers", type=int, nargs="*", help="these of the grid instead")
     parser.add_argument("--seconds", type=float, default=1e9, help="stop starting designs after so long")
     parser.add_argument("--fit", action="store_true", help="only fit the stored designs")
     arguments = parser.parse_args()
     if not arguments.fit:
-        run(arguments.designs, arguments.seconds)
+        run(arguments.numbers or range(arguments.designs), arguments.seconds)
     fit_stored()
     print(table(load()))
 

@@ -278,8 +278,8 @@ class BudgetConstraint:
         count = int(np.prod([len(axis) for axis in axes]))
         if count > _MAX_COMBINATIONS:
             raise ConfigError(
-                f"expected at most {_MAX_COMBINATIONS} combinations of lengths and encodings for a budget, got {count}; "
-                "give fewer candidates"
+                f"expected at most {_MAX_COMBINATIONS} combinations of lengths and encodings for a budget, got "
+                f"{count}; give fewer candidates"
             )
         self._space = _Space(network, budget, axes)
         violation = self._space.violation
@@ -289,8 +289,8 @@ class BudgetConstraint:
             nearest = self._space.point([int(k) for k in np.unravel_index(int(violation.argmin()), violation.shape)])
             raise InfeasibleError(
                 f"expected a design within {budget.describe()}, the nearest one misses it by "
-                f"{nearest.violation:.0%}: {nearest.describe()}; raise the budget, or give shorter lengths or a smaller "
-                "network"
+                f"{nearest.violation:.0%}: {nearest.describe()}; raise the budget, or give shorter lengths or a "
+                "smaller network"
             )
 
     @property

