@@ -26,7 +26,14 @@ module bitprop_fold_decision #(
     wire                    move = complete && (!out_valid || out_ready);
 
     // a chain: a place chosen by a running index would take a multiplier and a wide shift to find
-    wire [(CLASSES+1)*WIDTH-1:0] chain = {in_value, logits};
+    wire [CLASSES*WIDTH-1:0] chain;
+    generate
+        if (CLASSES == 1) begin : single
+            assign chain = in_value;
+        end else begin : several
+            assign chain = {in_value, logits[CLASSES*WIDTH-1:WIDTH]};
+        end
+    endgenerate
 
     assign released = out_valid && out_ready;
 
@@ -45,7 +52,7 @@ module bitprop_fold_decision #(
 
     always @(posedge clock) begin
         if (in_valid) begin
-            logits <= chain[(CLASSES+1)*WIDTH-1:WIDTH];
+            logits <= chain;
             // only a larger value takes over
             if (index == 0 || in_value > best) begin
                 best <= in_value;
