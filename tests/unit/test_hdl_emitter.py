@@ -129,6 +129,7 @@ def test_package_data_is_complete() -> None:
         "clock.v.j2",
         "folded_layer.v.j2",
         "layer.v.j2",
+        "mac_layer.v.j2",
         "rom.v.j2",
         "stream_top.v.j2",
         "testbench.v.j2",
