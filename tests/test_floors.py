@@ -96,7 +96,7 @@ DELAYED = {
     # an estimator's target gradient is, unless it says otherwise, the oracle's exact sum
     ("bitprop.training.sc_estimators._estimator", "bitprop.training.sc_estimators.enumeration"),
 }
-LOW_THIRD_PARTY = {"bitprop.data": frozenset({"numpy", "sklearn"})}
+LOW_THIRD_PARTY = {"bitprop.data": frozenset({"numpy", "sklearn"}), "bitprop.cost": frozenset({"numpy", "scipy"})}
 
 
 def place_of(module: str) -> tuple[Place, str] | None:
