@@ -25,7 +25,7 @@ from bitprop.nn.sources import LAYOUTS, MAX_LENGTH, layer_sources
 from bitprop.ops import SOURCES, AbstractSource
 from bitprop.ops.correlate import mix_numbers
 from bitprop.streams import product_count_table
-from bitprop.training.config import DataConfig, NetworkConfig, RunConfig, TrainingConfig
+from bitprop.training.config import BudgetConfig, DataConfig, NetworkConfig, RunConfig, TrainingConfig
 from bitprop.training.sc_estimators import ESTIMATORS, make_estimator
 from bitprop.verification.estimators import profile_estimators
 from gradient_tables import markdown, peer_findings, planted_bugs
@@ -39,6 +39,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataConfig,
     "network": NetworkConfig,
     "training": TrainingConfig,
+    "budget": BudgetConfig,
 }
 KINDS = ("sobol", "halton", "lfsr", "counter", "bernoulli")
 LENGTHS = (4, 8, 16, 32, 64, 128, 256)
@@ -54,6 +55,10 @@ _ACCEPTS = {
     "network.min_correlation": "-1 .. 1; or one number for each layer",
     "network.max_correlation": "-1 .. 1; or one number for each layer",
     "network.generator": ", ".join(f"`{name}`" for name in SOURCES),
+    "budget.lut": "1 .. 10 000 000",
+    "budget.bram": "0 .. 100 000",
+    "budget.dsp": "0 .. 100 000",
+    "budget.latency_us": "above 0",
     "network.layout": ", ".join(f"`{name}`" for name in LAYOUTS) + "; or one for each layer",
 }
 
@@ -104,6 +109,8 @@ def _number(value: float) -> str:
 
 
 def _toml(value: Any) -> str:
+    if value is None:
+        return "no limit"
     if isinstance(value, tuple):
         return f"[{', '.join(_toml(item) for item in value)}]"
     return f'"{value}"' if isinstance(value, str) else f"{value}"
