@@ -23,7 +23,6 @@ from bitprop.artifacts import evidence, write_bytes, write_json
 from bitprop.data import load_dataset
 from bitprop.formats import IntArray, quantise
 from bitprop.graph.choose import choose_folds
-from bitprop.graph.interpret import run
 from bitprop.graph.spec import Document, parse_document
 from bitprop.graph.timing import interval_cycles, latency_cycles
 from bitprop.hdl import emit
@@ -134,21 +133,20 @@ def main() -> None:
         print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
         return
     document = trained() if arguments.train else stored()
-    points = {}
-    for name, cycles in TARGETS.items():
-        print(f"{name}: at most {cycles} cycles", file=sys.stderr, flush=True)
-        points[name] = measure(document, cycles, arguments.samples)
-    decisions = run(document, test_images(document)).decision
-    results = {
+    results: dict[str, Any] = {
         "schema": "bitprop.benchmark.folded",
         "schema_version": "1.0",
         **evidence(),
         "machine": machine(),
         "lengths": [layer.length for layer in document.layers],
-        "accuracy": float(np.mean(decisions == load_dataset("fashion_mnist").test_y)),
-        "points": points,
+        # of the integers, on the test images, when it was trained; parity shows that the circuit gives the same ones
+        "accuracy": document.training["accuracy"],
+        "points": {},
     }
-    write_json(arguments.output, results)
+    for name, cycles in TARGETS.items():
+        print(f"{name}: at most {cycles} cycles", file=sys.stderr, flush=True)
+        results["points"][name] = measure(document, cycles, arguments.samples)
+        write_json(arguments.output, results)
     print(table(results))
 
 

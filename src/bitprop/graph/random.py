@@ -191,6 +191,7 @@ def random_architecture(document: Document, seed: int = 0) -> Document:
             cycles_per_step=cycles,
             values_per_beat=1 if behind_folded else int(generator.choice(lanes)),
             pipeline=int(generator.integers(0, 4)),
+            weights="loadable" if generator.random() < 0.2 else "rom",
         )
         behind_folded = True
     return with_architecture(document, chosen)

@@ -16,7 +16,7 @@ from bitprop.artifacts import write_text
 from bitprop.errors import NotExportableError
 from bitprop.graph.spec import DenseLayer, Document, Requantise, SourceEntry
 from bitprop.graph.timing import PLACES, interval_of, latency_of
-from bitprop.hdl._folded import FOLD_LIBRARY, folded_context, folded_files
+from bitprop.hdl._folded import FOLD_LIBRARY, LOAD_LIBRARY, folded_context, folded_files
 from bitprop.hdl._text import LIBRARY, render, signed_literal
 from bitprop.ops import OPS, verilog_path
 from bitprop.ops.encode import ENCODING_CODES
@@ -182,6 +182,7 @@ def _shell(name: str, chain: Sequence[DenseLayer], layers: list[dict[str, Any]],
         "high": high,
         "shape": "-".join(str(size) for size in [features, *(layer["outputs"] for layer in layers)]),
         "layers": layers,
+        "loads": [layer for layer in layers if layer["folded"] and layer["loadable"]],
         "classes": classes,
         "class_width": max(1, (classes - 1).bit_length()),
         "logit_width": layers[-1]["out_width"],
@@ -213,6 +214,8 @@ def library(document: Document) -> dict[str, str]:
     modules = list(_COMMON_LIBRARY) if parallel else []
     if any(folds):
         modules += FOLD_LIBRARY
+        if any(layer.fold is not None and layer.fold.weights == "loadable" for layer in document.layers):
+            modules += LOAD_LIBRARY
         if any(layer.fold is not None and isinstance(layer.output, Requantise) for layer in document.layers):
             modules.append("bitprop_fold_requantise.v")
         changes = set(itertools.pairwise(folds))
@@ -229,8 +232,8 @@ def emit(document: Document, rtl_dir: str | os.PathLike[str]) -> EmittedDesign:
 
     The folder gets ``<name>.v`` (top), per layer ``<name>_<layer>.v`` and ``<name>_<layer>_weights.v`` (a folded layer:
     ``…_biases.v`` and perhaps ``…_numbers.v`` too), the library modules, ``files.f`` (everything to synthesise, one
-    name a line), ``<name>_tb.v``, ``<name>_tb_clock.v`` (Icarus) and ``verilator_main.cpp``.  Same document, same
-    bytes.
+    name a line), ``<name>_tb.v``, ``<name>_tb_clock.v`` (Icarus), ``verilator_main.cpp``, and for loadable weights
+    ``<name>_<layer>_load.hex``, the words in the order in which they are loaded.  Same document, same bytes.
 
     Raises:
         NotExportableError: a source has no hardware.
@@ -239,7 +242,7 @@ def emit(document: Document, rtl_dir: str | os.PathLike[str]) -> EmittedDesign:
     folder = Path(rtl_dir)
     name = document.name
     generated, shared = generate(document), library(document)
-    simulation = [f"{name}_tb.v", f"{name}_tb_clock.v"]
+    simulation = [f"{name}_tb.v", f"{name}_tb_clock.v", *(file for file in generated if file.endswith(".hex"))]
     design = [*shared, *(file for file in generated if file not in simulation)]
     for file, text in {**shared, **generated}.items():
         write_text(folder / file, text)

@@ -241,7 +241,7 @@ class AbstractSimulator(ABC):
             )
         with scratch_folder() as folder:
             for path in sorted(source.iterdir()):
-                if path.suffix in (".v", ".f", ".cpp") and path.is_file():
+                if path.suffix in (".v", ".f", ".cpp", ".hex") and path.is_file():
                     shutil.copyfile(path, folder / path.name)
             build, execute = self.commands(name, folder)
             run_tool(build, cwd=folder, timeout=build_timeout)
