@@ -260,7 +260,6 @@ def test_second_derivatives(cls: type[AbstractNeuron[Any]]) -> None:
 
 
 # torch's first forward-mode derivative compiles its decompositions, with a function that torch itself has deprecated
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_transforms() -> None:
     neuron = LIF(surrogate="atan")
     x = current(torch.float64, STEPS, BATCH, FEATURES)
@@ -296,7 +295,6 @@ def test_only_the_last_state_is_used() -> None:
 
 
 @pytest.mark.parametrize("cls", [LIF, RecurrentAdaptiveLIF])
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 def test_compiled(cls: type[AbstractNeuron[Any]]) -> None:
     torch._dynamo.reset()
     neuron = build(cls, torch.float32, learn_beta=True)

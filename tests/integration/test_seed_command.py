@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from bitprop.graph.spec import SCHEMA_VERSION
 from bitprop.handoff.audit import audit_folder
 from bitprop.handoff.simulate import simulate_folder
 
@@ -106,7 +107,7 @@ def test_every_artefact_states_its_boundary(run: Path, name: str) -> None:
     assert fields["evidence_boundary"] == "local_simulation_and_executable_hdl_parity"
     assert fields["hardware_measurement_claimed"] is False
     assert fields["schema"].startswith("bitprop.")
-    assert fields["schema_version"] == "1.0"
+    assert fields["schema_version"] == (SCHEMA_VERSION if name.endswith("scnir_document.json") else "1.0")
 
 
 def test_nothing_of_this_machine_is_recorded(run: Path) -> None:

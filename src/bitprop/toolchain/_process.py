@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bitprop.errors import SimulationError, ToolNotFoundError, ToolTimeoutError
+from bitprop.errors import BitpropError, SimulationError, ToolNotFoundError, ToolTimeoutError
 
-__all__ = ["Tool", "run_tool", "scratch_folder", "wheel_version"]
+__all__ = ["Tool", "reported_version", "run_tool", "scratch_folder", "wheel_version"]
 
 _MESSAGE_LINES = 25
 
@@ -153,6 +153,18 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+
+
+def reported_version(path: Path, text: str, failure: type[BitpropError] = SimulationError) -> str:
+    """The first line of what a program said of its version.
+
+    Raises:
+        BitpropError: it said nothing; of the class ``failure``.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise failure(f"expected a version from {path}, got nothing; check the installation")
+    return lines[0]
 
 
 @contextlib.contextmanager

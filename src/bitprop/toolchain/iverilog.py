@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import ClassVar
 
-from bitprop.toolchain._process import Tool, run_tool, scratch_folder
+from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder
 from bitprop.toolchain.simulator import AbstractSimulator, design_files
 
 __all__ = ["IVERILOG", "VVP", "IcarusSimulator"]
@@ -21,7 +21,8 @@ _VERSION_SECONDS = 15
 @functools.lru_cache(maxsize=8)
 def _version_of(path: Path) -> str:
     with scratch_folder() as folder:
-        return run_tool([path, "-V"], cwd=folder, timeout=_VERSION_SECONDS).splitlines()[0].removesuffix("()").strip()
+        text = run_tool([path, "-V"], cwd=folder, timeout=_VERSION_SECONDS)
+    return reported_version(path, text).removesuffix("()").strip()
 
 
 class IcarusSimulator(AbstractSimulator):

