@@ -40,6 +40,14 @@ def test_a_sample_passes_and_is_not_done_twice(tmp_path: Path, require_tool: Cal
     assert len(said) == 4
 
 
+def test_long_pauses_between_the_beats_of_a_sample_are_no_hang(require_tool: Callable[[str], str]) -> None:
+    require_tool("iverilog")
+    # 20 beats into its last layer, whose pauses add up to more than the patience
+    record = check_network(153)
+    assert record["failure"] == ""
+    assert record["integers"] > 500
+
+
 def test_a_fault_is_a_failure_with_its_number(
     tmp_path: Path, require_tool: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

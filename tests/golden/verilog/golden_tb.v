@@ -18,7 +18,7 @@
 module golden_tb (
     input wire clock
 );
-    // cycles without a decision after which the run is given up
+    // cycles in which nothing was taken, neither input nor decision, after which the run is given up
     localparam PATIENCE = 212;
 
     reg [8*4096-1:0] input_name, result_name;
@@ -117,6 +117,7 @@ module golden_tb (
         if (in_valid && in_ready) begin
             accepted_at[accepted % 4] <= cycle;
             accepted <= accepted + 1;
+            progress <= cycle;
         end
 `ifndef BITPROP_PORTS_ONLY
 
@@ -195,7 +196,7 @@ module golden_tb (
                 $finish;
             end
         end else if (cycle - progress > PATIENCE) begin
-            $fdisplay(result_file, "error no decision in the last %0d cycles", PATIENCE);
+            $fdisplay(result_file, "error no input taken and no decision in the last %0d cycles", PATIENCE);
             $fclose(result_file);
             finished <= 1'b1;
             $finish;
