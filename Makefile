@@ -13,7 +13,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test setup lint format types unit docs prove bench kernels sanitize clean distclean
+.PHONY: help demo test setup lint format types unit coverage docs prove bench kernels sanitize clean distclean
 
 PYTHON ?=
 WORKERS ?= 2
@@ -57,8 +57,12 @@ format: setup ## rewrite the Python files in ruff's format
 types: setup ## mypy --strict
 	@$(in) $(python) -m mypy --strict
 
-unit: setup ## pytest with branch coverage; ARGS="-k word" narrows it, WORKERS=n sets the processes
-	@$(in) OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --cov --cov-branch --cov-report=term-missing:skip-covered $(ARGS)
+unit: setup ## pytest; ARGS="-k word" narrows it, WORKERS=n sets the processes
+	@$(in) OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+coverage: setup ## pytest with branch coverage, which takes twice the time
+	@$(in) OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-branch \
+	    --cov-report=term-missing:skip-covered $(ARGS)
 
 docs: setup ## the HTML documentation, warnings are errors; docs/_build/html/index.html
 	@$(in) $(python) -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html

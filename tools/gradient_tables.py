@@ -14,7 +14,7 @@ from bitprop.testing.planted import PlantedCase
 from bitprop.verification.peers import KINDS, PEERS, PeerAudit, audit_peer
 from bitprop.verification.suite import verify
 
-__all__ = ["markdown", "peer_findings", "planted_bugs"]
+__all__ = ["markdown", "peer_findings", "planted_bugs", "planted_row"]
 
 CHECKS = ("determinism", "surrogate_audit", "tangent_replay", "detach_audit")
 LOSS_SCALES = (1.0, 1e-4)
@@ -41,7 +41,8 @@ def _gradcheck(case: PlantedCase) -> bool:
     return torch.autograd.gradcheck(loss, values, fast_mode=True, raise_exception=False)
 
 
-def _row(bug: str | None) -> list[str]:
+def planted_row(bug: str | None) -> list[str]:
+    """The cells of one bug, or of the right network."""
     refused: Counter[str] = Counter()
     runs = 0
     for architecture in ARCHITECTURES:
@@ -69,7 +70,7 @@ def planted_bugs() -> str:
     """How many of twelve networks each check refuses, by bug."""
     columns = ["bug", *(f"`{name}`" for name in CHECKS), "quick suite refuses", "gradcheck", "gradcheck, loss × 1e-4"]
     legend = markdown(["bug", "what is wrong"], [[f"`{bug}`", wrong] for bug, wrong in PLANTED_BUGS.items()])
-    return markdown(columns, [_row(bug) for bug in (None, *PLANTED_BUGS)]) + "\n\n" + legend
+    return markdown(columns, [planted_row(bug) for bug in (None, *PLANTED_BUGS)]) + "\n\n" + legend
 
 
 # -- audits of frameworks --------------------------------------------------------------------------------------------

@@ -28,10 +28,10 @@ from bitprop.streams import product_count_table
 from bitprop.training.config import BudgetConfig, DataConfig, NetworkConfig, RunConfig, TrainingConfig
 from bitprop.training.sc_estimators import ESTIMATORS, make_estimator
 from bitprop.verification.estimators import profile_estimators
-from gradient_tables import markdown, peer_findings, planted_bugs
+from gradient_tables import markdown, peer_findings, planted_bugs, planted_row
 from hardware_tables import rtl_proofs
 
-__all__ = ["PICTURES", "SAMPLED", "TABLES", "config_keys", "parts_of", "replaced"]
+__all__ = ["PICTURES", "SAMPLED", "TABLES", "config_keys", "parts_of", "planted_row", "replaced"]
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SECTIONS: dict[str, type[BaseModel]] = {

@@ -77,7 +77,7 @@ def test_own_data_to_verilog(
         )
         np.savez(place / data, **arrays)
     signed = kind != "csv"
-    settings(place / "my settings.toml", data, activation="hardtanh" if signed else "clamp01")
+    settings(place / "my settings.toml", data, activation="hardtanh" if signed else "clamp01", epochs=4)
     # from elsewhere: the data file is found beside the configuration, not beside the user
     monkeypatch.chdir(tmp_path)
     folder = str(place / "rün 1")
@@ -136,7 +136,7 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("long")
     x, y = samples()
     np.savez(place / "d.npz", x=x, y=y)
-    settings(place / "c.toml", "d.npz", epochs=7, batch=4)
+    settings(place / "c.toml", "d.npz", epochs=7, batch=10)
     run("train", str(place / "c.toml"), "-o", str(place / "whole"))
     return place
 

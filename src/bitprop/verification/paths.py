@@ -5,7 +5,9 @@ potential that is kept changes the gradient before it changes a spike.  If they 
 calls, or draws random numbers; either makes every other figure a figure of one accident.
 
 **Detach audit.**  The places where the code stops gradients (``detach``, ``.data``, ``no_grad``, a comparison used as a
-number) are found by running it.  A place counts if letting the gradient pass changes the gradient.
+number) are found by running it.  A place counts if letting the gradient pass changes the gradient.  A tensor that
+becomes numbers of Python or NumPy stops it too: such a place counts if the loss changes with those numbers.  What it
+does not see: numbers made from a tensor that was detached and computed with before.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from bitprop.errors import BitpropError
 from bitprop.seeds import derive_seed
 from bitprop.verification.claim import Claim
 from bitprop.verification.replay import OpaqueSpikesError, Problem, RunError, Session, Snapshot, random_state
+from bitprop.verification.replay._directions import balanced, unit_scale
 from bitprop.verification.replay._tape import CutSite, SpikeCall
 from bitprop.verification.replay._world import with_gradients
 from bitprop.verification.result import GradientVerificationResult, Where
@@ -183,7 +186,8 @@ def _compare(first: _Run, second: _Run) -> str | None:
 def _close(a: Tensor, b: Tensor) -> bool:
     """Equal to the rounding of sums that threads may order differently."""
     a, b = torch.nan_to_num(a.double()), torch.nan_to_num(b.double())
-    return bool((a - b).norm() <= _ROUNDING * torch.finfo(torch.float32).eps * max(a.norm(), b.norm()))
+    tolerance = _ROUNDING * torch.finfo(torch.float32).eps
+    return unit_scale(a - b) <= tolerance * max(unit_scale(a), unit_scale(b)) if a.numel() else True
 
 
 def _is_random(problem: Problem, snapshot: Snapshot) -> bool:
@@ -212,11 +216,8 @@ def detach_audit(session: Session, *, seed: int = 0) -> GradientVerificationResu
     said = describe.get(claim.reset, "the reset is as coded")
     stops = f"stop at {', '.join(claim.cuts)}" if claim.cuts else "stop nowhere else"
     generator = torch.Generator().manual_seed(derive_seed(seed, "detach_audit"))
-    chosen = {
-        name: torch.randn(g.shape, generator=generator, dtype=torch.float64) / (_scale(g) or 1.0)
-        for name, g in session.gradients.items()
-    }
-    unit = max(math.sqrt(len(chosen)), 1.0)
+    chosen, size = balanced(session.gradients, generator)
+    unit = max(math.sqrt(len(chosen)), 1.0) * size
 
     def tangent(passes: Callable[[CutSite], bool] | None) -> float:
         return session.replay(chosen, passes=passes).tangent / unit
@@ -253,8 +254,16 @@ def detach_audit(session: Session, *, seed: int = 0) -> GradientVerificationResu
                 thing = "a spike or mask" if site.discrete else "a state"
                 what = f"the code stops the gradient of {thing} at {site.line} ({site.kind})"
                 return result("FAIL", f"{what}, in module {site.module or '(the model itself)'}: not claimed", site)
+        numbers = session.values_that_return()
+        for site in numbers:
+            if not session.passes(site):
+                continue
+            thing = "a spike or mask" if site.discrete else "a state"
+            what = f"{thing} becomes a number at {site.line}, which the loss depends on: the gradient stops there"
+            return result("FAIL", f"{what}, in module {site.module or '(the model itself)'}: not claimed", site)
     except (OpaqueSpikesError, RunError) as error:
         return result("SKIPPED", str(error))
+    sites += numbers
     listed = ", ".join(dict.fromkeys(f"{x.line} ({x.kind})" for x in sites if not session.passes(x)))
     return result("PASS", f"gradients stop at {listed}, as claimed" if listed else "no gradient is stopped anywhere")
 
@@ -326,7 +335,3 @@ def _arrivals(
 ) -> list[Tensor]:
     session.replay({}, injections=injections, passes=passes)
     return [session.seen.get(following.index, torch.zeros(())) for _, following in pairs]
-
-
-def _scale(gradient: Tensor) -> float:
-    return float(gradient.double().norm()) / math.sqrt(gradient.numel())

@@ -28,6 +28,7 @@ from bitprop._checks import check_choice, check_integer
 from bitprop.seeds import derive_seed
 from bitprop.verification.claim import Claim
 from bitprop.verification.replay._carrier import DUAL
+from bitprop.verification.replay._directions import balanced, draw_direction, unit_scale
 from bitprop.verification.replay._localise import Finding, localise
 from bitprop.verification.replay._run import OpaqueSpikesError, Session, open_session
 from bitprop.verification.replay._world import Problem, RunError, with_gradients
@@ -39,6 +40,8 @@ TOLERANCES = {"float64": 1e-10, "float32": 1e-4}
 """Largest r of a pass: float64 leaves about 1e-13 on a right network, float32 about 1e-6."""
 _DETECTION = 0.95
 _CONSISTENT = 1e-6  # of the loss: beyond it the replay did not follow the hard network
+# a gradient below this, and the terms that it is made of, lose digits to underflow: nothing follows from a difference
+_UNDERFLOW = {True: 1e-30, False: 1e-270}
 
 
 @dataclass
@@ -57,16 +60,6 @@ class _Comparison:
             series.append(value)
         self.names.append(name)
         return r
-
-
-def unit_scale(gradient: Tensor) -> float:
-    """``|g| / sqrt(N)``."""
-    return float(gradient.double().norm()) / math.sqrt(gradient.numel())
-
-
-def draw_direction(like: Tensor, generator: torch.Generator) -> Tensor:
-    """A normal direction of length near sqrt(N): coordinates of size one."""
-    return torch.randn(like.shape, generator=generator, dtype=torch.float64)
 
 
 def replay_session(
@@ -205,8 +198,8 @@ def _compare(
     tested = [name for name, scale in scales.items() if scale > floor]
     worst = 0.0
     for _ in range(count if tested else 0):
-        chosen = {name: draw_direction(session.gradients[name], generator) / scales[name] for name in tested}
-        worst = max(worst, _measure(session, "all tensors", chosen, comparison, tolerance))
+        chosen, unit = balanced({name: session.gradients[name] for name in tested}, generator)
+        worst = max(worst, _measure(session, "all tensors", chosen, comparison, tolerance, unit))
     if per_tensor:
         for name in tested:
             direction = draw_direction(session.gradients[name], generator)
@@ -224,13 +217,11 @@ def _measure(
     directions: Mapping[str, Tensor],
     comparison: _Comparison,
     tolerance: float,
-    scale: float | None = None,
+    unit: float,
 ) -> float:
     """r in one direction; a second opinion on dual numbers before anything is blamed."""
     parts = [float((session.gradients[key].double() * d).sum()) for key, d in directions.items()]
     computed = math.fsum(parts)
-    # several weighted tensors: each contributes a number of size one
-    unit = scale if scale is not None else 1.0
     run = session.replay(directions)
     if not abs(run.tangent - computed) / unit <= tolerance and run.carrier != DUAL.name:
         try:
@@ -323,6 +314,16 @@ def _verdict(
         **measured,
     }
     failed = not worst <= tolerance or bool(missing)
+    narrow = any(g.dtype != torch.float64 for g in session.gradients.values())
+    largest = max([unit_scale(g) for g in session.gradients.values()] + [abs(claimed) for claimed in zero.values()])
+    if failed and largest < _UNDERFLOW[narrow]:
+        return base.result(
+            "VACUOUS",
+            f"every gradient is below {_UNDERFLOW[narrow]:g}, where {'float32' if narrow else 'float64'} loses digits "
+            "to underflow: nothing can be said of a difference; multiply the loss by a constant",
+            data=_data(comparison, ()),
+            **figures,
+        )
     if failed:
         finding: Finding = localise(session, generator, missing)
         return base.result(
@@ -348,6 +349,9 @@ def _verdict(
     if not tested or untested:
         names = ", ".join(untested[:4]) + (", ..." if len(untested) > 4 else "")
         why = "every gradient is zero" if not tested else f"the gradient of {names} is zero, as the claim has it"
+        left = ", ".join(dict.fromkeys(site.line for site in session.tape.values))
+        if left:
+            why += f"; tensors become numbers at {left}, and no gradient comes back from there"
         return base.result(
             "VACUOUS",
             f"{why}: nothing was tested there; choose data that make neurons fire, or name the parameters in unused",
@@ -389,10 +393,16 @@ def _errors(comparison: _Comparison) -> dict[str, float | None]:
     claimed = torch.tensor(comparison.claimed, dtype=torch.float64)
     computed = torch.tensor(comparison.computed, dtype=torch.float64)
     difference = (claimed - computed).abs()
-    norms = float(claimed.norm()), float(computed.norm())
-    return {
+    errors: dict[str, float | None] = {
         "maximum_error": float(difference.max()),
         "mean_error": float(difference.mean()),
+    }
+    size = float(claimed.abs().max())
+    if 0.0 < size < math.inf:  # squares of numbers of any size neither vanish nor overflow
+        claimed, computed, difference = claimed / size, computed / size, difference / size
+    norms = float(claimed.norm()), float(computed.norm())
+    return {
+        **errors,
         "relative_error": float(difference.norm()) / norms[0] if norms[0] > 0 else None,
         "cosine": float(claimed @ computed) / (norms[0] * norms[1]) if min(norms) > 0 else None,
     }

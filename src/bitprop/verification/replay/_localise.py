@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bitprop.verification.replay._directions import balanced, draw_direction, unit_scale
 from bitprop.verification.replay._run import Session
 from bitprop.verification.replay._tape import CutSite, SpikeCall
 from bitprop.verification.replay._world import RunError
@@ -58,18 +59,14 @@ def localise(session: Session, generator: torch.Generator, missing: Sequence[str
     return Finding(f"{cause}; {spread}, most {wrong}", where, tuple(rows))
 
 
-def _unit(gradient: Tensor) -> float:
-    return float(gradient.double().norm()) / math.sqrt(gradient.numel())
-
-
 def _by_tensor(session: Session, generator: torch.Generator) -> tuple[list[dict[str, Any]], dict[str, float]]:
     rows: list[dict[str, Any]] = []
     errors = {}
     for name, gradient in session.gradients.items():
-        direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+        direction = draw_direction(gradient, generator)
         claimed = session.replay({name: direction}).tangent
         computed = float((gradient.double() * direction).sum())
-        unit = max(_unit(gradient), abs(claimed) / math.sqrt(gradient.numel()), session.rounding())
+        unit = max(unit_scale(gradient), abs(claimed) / math.sqrt(gradient.numel()), session.rounding())
         errors[name] = abs(claimed - computed) / unit
         rows.append({"name": name, "claimed": claimed, "computed": computed, "r": errors[name]})
     return rows, errors
@@ -150,14 +147,11 @@ def _wrong_slope(session: Session) -> Cause | None:
 def _agrees(session: Session, generator: torch.Generator, passes: Any) -> bool:
     """Whether the replay with another rule for cuts gives the computed gradient."""
     for _ in range(2):
-        chosen = {
-            name: torch.randn(g.shape, generator=generator, dtype=torch.float64) / (_unit(g) or 1.0)
-            for name, g in session.gradients.items()
-        }
+        chosen, unit = balanced(session.gradients, generator)
         computed = math.fsum(float((session.gradients[n].double() * d).sum()) for n, d in chosen.items())
         claimed = session.replay(chosen, passes=passes).tangent
         narrow = any(g.dtype != torch.float64 for g in session.gradients.values())
-        if not abs(claimed - computed) <= (1e-3 if narrow else 1e-9) * math.sqrt(len(chosen)):
+        if not abs(claimed - computed) <= (1e-3 if narrow else 1e-9) * math.sqrt(len(chosen)) * unit:
             return False
     return True
 
@@ -248,10 +242,10 @@ def _between_spikes(session: Session, generator: torch.Generator) -> Cause:
         return "the error is outside every spike function", None, None, None
 
     def off(k: int) -> bool:
-        direction = torch.randn(calls[k].s0.shape, generator=generator, dtype=torch.float64)
+        direction = draw_direction(calls[k].s0, generator)
         claimed = session.replay({}, injections={k: direction}).tangent
         computed = float((grads[k].double() * direction).sum())
-        unit = max(_unit(grads[k]), abs(claimed) / math.sqrt(max(direction.numel(), 1)))
+        unit = max(unit_scale(grads[k]), abs(claimed) / math.sqrt(max(direction.numel(), 1)))
         narrow = grads[k].dtype != torch.float64
         return unit > 0 and abs(claimed - computed) > (1e-3 if narrow else 1e-8) * unit
 

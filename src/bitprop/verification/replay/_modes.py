@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -61,7 +62,8 @@ _FACTORIES = _methods(
     "empty_like", "full_like",
 )  # fmt: skip
 _SUMS = [*_methods("add", "sub", "add_", "sub_", "rsub", "__radd__", "__rsub__", "__add__", "__sub__", "subtract")]
-_VALUES = _methods("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "numpy", "__array__")
+_NUMBERS = _methods("item", "tolist", "__float__", "numpy", "__array__")
+_VALUES = [*_NUMBERS, *_methods("__bool__", "__int__", "__index__")]
 _UNKNOWN = torch.tensor([0.5] * 9 + [k / 7 for k in range(9)])  # not discrete
 _DATA = _getter("data")
 _DTYPE = _getter("dtype")
@@ -94,6 +96,12 @@ def _under_gradient(x: Any) -> bool:
     return isinstance(x, Tensor) and x.requires_grad and x.is_floating_point()
 
 
+def _shaken(value: Any) -> Any:
+    """A number that is a little different, or an array of such."""
+    is_array = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    return value + 1e-3 * (abs(value) + 1.0) if is_array or isinstance(value, float) else value
+
+
 def _lifted(value: Any) -> Any:
     """float64 where float32 was asked for."""
     return torch.float64 if value is torch.float32 else value
@@ -106,12 +114,14 @@ class Recorder(_Mode):
         tape: where to.
         path: the running module.
         lift: compute in float64 what the code asks for in float32: for a float32 model that is verified in float64.
+        shaken: a source line at which numbers that leave PyTorch are changed a little.
     """
 
-    def __init__(self, tape: Tape, path: ModulePath, *, lift: bool) -> None:
+    def __init__(self, tape: Tape, path: ModulePath, *, lift: bool, shaken: str = "") -> None:
         super().__init__()
-        self._tape, self._path, self._lift = tape, path, lift
+        self._tape, self._path, self._lift, self._shaken = tape, path, lift, shaken
         self.noting = True
+        self._detached: dict[int, Tensor] = {}  # kept alive, so that an identity stays one
         self._steps: dict[int, Tensor] = {}  # results of comparisons under the gradient, kept alive
         # outputs of continuous cuts, by identity, with the tensor kept alive: candidates of straight-through constructs
         self._cut: dict[int, tuple[Tensor, CutSite]] = {}
@@ -120,6 +130,7 @@ class Recorder(_Mode):
         self._on([_DATA], self._detach)
         self._on([torch._C._set_grad_enabled], self._grad_mode)
         self._on(_SUMS, self._sum)
+        self._on(_NUMBERS, self._leave)
         for name in _CASTS:
             self._on(_methods(name), self._cast)
         self._on(
@@ -152,10 +163,27 @@ class Recorder(_Mode):
     def _detach(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not self.noting:
             return function(*args, **kwargs)
+        carries = _under_gradient(args[0])
         site = self._note("data" if function == _DATA else "detach", args[0])
         result = function(*args, **kwargs)
+        if carries:
+            self._detached[id(result)] = result
         if not site.discrete:
             self._cut[id(result)] = result, site
+        return result
+
+    def _leave(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = function(*args, **kwargs)
+        x = args[0]
+        if self.noting and not self._path.outside and (_under_gradient(x) or id(x) in self._detached):
+            line = source_line()
+            if line == self._shaken:
+                return pytree.tree_map(_shaken, result)
+            step = self._tape.step(self._path.current, f"value {line}")
+            site = CutSite(
+                len(self._tape.values), "value", self._path.current, line, step, is_discrete(x), in_loss=False
+            )
+            self._tape.values.append(site)
         return result
 
     def _grad_mode(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

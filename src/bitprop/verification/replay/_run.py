@@ -138,9 +138,27 @@ class Session:
         self.evaluations += 3
         return [torch.zeros_like(x) if g is None else g.detach() for x, g in zip(outputs, grads, strict=True)]
 
-    def _forward(self) -> tuple[Tensor, Tape, Recorder, list[SpikeCall | CustomCall]]:
+    def values_that_return(self) -> list[CutSite]:
+        """Where tensors become numbers that the loss depends on: where no gradient can pass.
+
+        The program is run again with the numbers of one source line changed a little.  Numbers that are only logged
+        change nothing; where the changed program cannot run, nothing is said.
+        """
+        found = []
+        for site in {site.line: site for site in self.tape.values}.values():
+            try:
+                with self._fresh():
+                    loss = self._forward(shaken=site.line)[0]
+            except RunError:
+                continue
+            self.evaluations += 1
+            if not abs(float(loss.detach()) - self.loss) <= 1e-9 * abs(self.loss):
+                found.append(site)
+        return found
+
+    def _forward(self, shaken: str = "") -> tuple[Tensor, Tape, Recorder, list[SpikeCall | CustomCall]]:
         tape, path = Tape(), ModulePath(self.problem.model)
-        recorder = Recorder(tape, path, lift=self._lift)
+        recorder = Recorder(tape, path, lift=self._lift, shaken=shaken)
         events: list[SpikeCall | CustomCall] = []
         kinds: dict[tuple[Any, ...], str] = {}
 

@@ -17,7 +17,7 @@ __all__ = ["CustomCall", "CutSite", "ModulePath", "SpikeCall", "Tape", "is_discr
 _TORCH = str(Path(torch.__file__).parent)
 _HERE = str(Path(__file__).parent)
 _SURROGATES = str(Path(__file__).parents[2] / "surrogate")
-CutKind = Literal["detach", "data", "no_grad", "comparison"]
+CutKind = Literal["detach", "data", "no_grad", "comparison", "value"]
 
 
 def source_line() -> str:
@@ -146,7 +146,8 @@ class CutSite:
 
     Attributes:
         index: in order of execution.
-        kind: ``detach``, ``data``, ``no_grad``, or ``comparison`` (a step taken by comparing, which has no slope).
+        kind: ``detach``, ``data``, ``no_grad``, ``comparison`` (a step taken by comparing, which has no slope), or
+            ``value`` (a tensor became numbers of Python or NumPy).
         module: dotted name.
         line: source line.
         step: calls of that line in that module before this one.
@@ -172,6 +173,7 @@ class Tape:
         self.spikes: list[SpikeCall] = []
         self.custom: list[CustomCall] = []
         self.cuts: list[CutSite] = []
+        self.values: list[CutSite] = []  # tensors under the gradient that became numbers; some only to be logged
         self.decisions: list[Tensor] = []
         self.steps: set[int] = set()  # decisions that compare tensors under the gradient
         self.narrowed: list[str] = []  # source lines where a tensor lost precision
