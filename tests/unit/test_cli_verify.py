@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -222,6 +223,77 @@ def test_json_and_html(model: Path, tmp_path: Path) -> None:
     code, output = run(f"{model}:build", "--json", "-")
     assert code == 0
     assert json.loads(output)["status"] == "PASS"
+
+
+TRAINED = """
+import torch
+from torch import nn
+from torch.nn import functional
+from bitprop.nn.spiking import SpikingNetwork
+from bitprop.synthetic import yin_yang
+from bitprop.verification.claim import Claim
+
+def snn(seed):
+    return SpikingNetwork((4, 20, 3), steps=8, surrogate="atan", scale=2.0, seed=seed)
+
+def ann(seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(4, 20), nn.ReLU(), nn.Linear(20, 3))
+
+def loss(output, y):
+    return functional.cross_entropy(getattr(output, "logits", output), y)
+
+def build():
+    (x, y), test = (tuple(torch.from_numpy(a) for a in yin_yang(n, seed)) for n, seed in ((60, 0), (30, 1)))
+    return {
+        "model": snn(0), "inputs": x[:30], "targets": y[:30], "loss": loss,
+        "claim": Claim(surrogate="atan", scale=2.0, reset="attached"),
+        "loader": [(x[:30], y[:30]), (x[30:], y[30:])], "epochs": 2,
+        "optimizer": lambda parameters: torch.optim.Adam(parameters, lr=5e-3),
+        "snn_factory": snn, "ann_factory": ann, "test": test,
+    }
+
+def half():
+    return {**build(), "ann_factory": None}
+
+def no_loader():
+    return {key: value for key, value in build().items() if key != "loader"}
+
+def used_up():
+    return {**build(), "loader": iter(build()["loader"])}
+
+def no_epochs():
+    return {**build(), "epochs": 0}
+"""
+
+
+def test_the_full_suite_trains_where_the_file_says_with_what(tmp_path: Path) -> None:
+    (tmp_path / "trained.py").write_text(TRAINED, encoding="utf-8")
+    target, page, json_file = f"{tmp_path}/trained.py:build", tmp_path / "page.html", tmp_path / "report.json"
+    code, output = run(target, "--suite", "full", "--html", str(page), "--json", str(json_file))
+    assert code == 0, output
+    report = json.loads(json_file.read_text())
+    names = {result["name"] for result in report["results"]}
+    assert {"adjoint", "kernel_parity", "jvp_vjp", "smooth_taylor", "gradient_stability", "weight_stability"} <= names
+    assert report["convergence"]["verdict"] in output
+    assert "spiking less conventional accuracy" in output
+    assert {"Loss", "Accuracy against synaptic operations"} <= set(
+        re.findall(r"<h[23][^>]*>([^<]+)<", page.read_text())
+    )
+    assert "convergence" not in run(target)[1]  # the quick suite does not train
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("half", "together"), ("no_loader", "loader"), ("used_up", "again and again"), ("no_epochs", "epochs")],
+)
+def test_what_the_training_lacks(tmp_path: Path, name: str, word: str) -> None:
+    (tmp_path / "trained.py").write_text(TRAINED, encoding="utf-8")
+    code, output = run(f"{tmp_path}/trained.py:{name}", "--suite", "full")
+    assert code == 3
+    assert word in output
+    assert "Traceback" not in output
 
 
 def test_output_that_cannot_be_written(model: Path, tmp_path: Path) -> None:

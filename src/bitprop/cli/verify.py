@@ -125,27 +125,47 @@ def _put(fields: dict[str, Any], text: str, json_file: Path | None) -> None:
 def _verify(
     target: str, suite: str, choice: _Choice, seed: int, json_file: Path | None, html_file: Path | None
 ) -> NoReturn:
+    from bitprop._checks import check_choice
     from bitprop.report.verification import write_verification_page
     from bitprop.verification.loading import load_build
+    from bitprop.verification.suite import SUITES, BackpropagationVerificationSuite
     from bitprop.verification.suite import verify as run
 
+    check_choice("suite", suite, SUITES)
     built = load_build(target)
     chosen = _claim(built.claim, choice)
+    training = built.training
     with notes.status("verifying") as status:
-        report = run(
-            built.model,
-            built.inputs,
-            built.targets,
-            built.loss,
-            claim=chosen,
-            suite=suite,  # type: ignore[arg-type]
-            seed=seed,
-            reset_state=built.reset,
-            say=lambda what: status.update(what),
-        )
+        if training is not None and suite == "full":
+            whole = BackpropagationVerificationSuite(claim=chosen, suite="full", seed=seed, epochs=training.epochs)
+            report = whole.run_full_verification(
+                built.model,
+                training.loader,
+                built.loss,
+                training.optimizer(built.model.parameters()),
+                ann_factory=training.ann_factory,
+                snn_factory=training.snn_factory,
+                test=training.test,
+                reset_state=built.reset,
+                say=status.update,
+            )
+            text = whole.generate_report(report)
+        else:
+            report = run(
+                built.model,
+                built.inputs,
+                built.targets,
+                built.loss,
+                claim=chosen,
+                suite=suite,  # type: ignore[arg-type] # one of the two
+                seed=seed,
+                reset_state=built.reset,
+                say=status.update,
+            )
+            text = report.to_text()
     if html_file is not None:
         write_verification_page(report, html_file)
-    _put(report.to_dict(), report.to_text(), json_file)
+    _put(report.to_dict(), text, json_file)
     raise typer.Exit(report.exit_code)
 
 

@@ -5,27 +5,51 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bitprop._checks import shortened
 from bitprop.errors import ConfigError
 from bitprop.verification.claim import Claim
 
-__all__ = ["Built", "load_build"]
+__all__ = ["Built", "Training", "load_build"]
 
 _TARGET = re.compile(r"(?P<file>.+\.py):(?P<name>[A-Za-z_]\w*)")
-_KEYS = ("model", "inputs", "targets", "loss", "claim", "reset")
+_TRAINING = ("loader", "optimizer", "epochs", "snn_factory", "ann_factory", "test")
+_KEYS = ("model", "inputs", "targets", "loss", "claim", "reset", *_TRAINING)
 _RETURNS = (
-    "a dictionary with model, inputs, targets and loss (and, where wanted, claim and reset), or the tuple "
-    "(model, inputs, targets, loss)"
+    "a dictionary with model, inputs, targets and loss (and, where wanted, claim and reset, and for the training of "
+    "the full suite loader, optimizer, epochs, snn_factory, ann_factory and test), or the tuple (model, inputs, "
+    "targets, loss)"
 )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the full suite trains with.
+
+    Attributes:
+        loader: batches ``(inputs, targets)``.
+        optimizer: parameters to an optimizer; default Adam.
+        epochs: longest training.
+        snn_factory: seed to a fresh spiking network, or ``None``.
+        ann_factory: seed to a conventional network with as many parameters, or ``None``.
+        test: held-out samples and labels, or ``None``.
+    """
+
+    loader: Any
+    optimizer: Callable[[Any], torch.optim.Optimizer] = torch.optim.Adam
+    epochs: int = 10
+    snn_factory: Callable[[int], nn.Module] | None = None
+    ann_factory: Callable[[int], nn.Module] | None = None
+    test: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +64,7 @@ class Built:
         loss: ``loss(outputs, targets)``.
         claim: of the file itself, or ``None``.
         reset: called with the model before every run, or ``None``.
+        training: what the full suite trains with, or ``None``: it does not train.
     """
 
     name: str
@@ -49,6 +74,7 @@ class Built:
     loss: Callable[..., Tensor]
     claim: Claim | None = None
     reset: Callable[[nn.Module], object] | None = None
+    training: Training | None = None
 
 
 def load_build(target: str) -> Built:
@@ -59,8 +85,8 @@ def load_build(target: str) -> Built:
 
     Args:
         target: ``path/to/model.py:build``; the function takes no argument and returns a dictionary with ``model``,
-            ``inputs``, ``targets`` and ``loss`` (and, where wanted, ``claim`` and ``reset``), or the tuple of the
-            first four.
+            ``inputs``, ``targets`` and ``loss`` (and, where wanted, ``claim``, ``reset`` and the fields of
+            :class:`Training`), or the tuple of the first four.
 
     Raises:
         ConfigError: a malformed target, no such file or function, an exception inside it, or another result.
@@ -138,4 +164,29 @@ def _built(target: str, result: Any, what: str) -> Built:
         raise ConfigError(f"expected the claim of {what} to be a Claim, got {shortened(claim)}")
     if reset is not None and not callable(reset):
         raise ConfigError(f"expected the reset of {what} to be a function, got {shortened(reset)}")
-    return Built(target, model, result["inputs"], result.get("targets"), loss, claim, reset)
+    return Built(target, model, result["inputs"], result.get("targets"), loss, claim, reset, _training(result, what))
+
+
+def _training(result: Mapping[str, Any], what: str) -> Training | None:
+    given = {key: result[key] for key in _TRAINING if result.get(key) is not None}
+    if not given:
+        return None
+    if not isinstance(given.get("loader"), Iterable) or isinstance(given["loader"], Iterator | Tensor | str):
+        raise ConfigError(
+            f"expected the loader of {what} to be a list of batches (inputs, targets), or a loader that can be "
+            f"iterated again and again, got {shortened(given.get('loader'))}; training needs it"
+        )
+    for key in ("optimizer", "snn_factory", "ann_factory"):
+        if key in given and not callable(given[key]):
+            raise ConfigError(f"expected {key} of {what} to be a function, got {shortened(given[key])}")
+    if "epochs" in given and (type(given["epochs"]) is not int or not 1 <= given["epochs"] <= 100_000):
+        raise ConfigError(f"expected epochs of {what} in 1 .. 100000, got {shortened(given['epochs'])}")
+    together = [key in given for key in ("snn_factory", "ann_factory", "test")]
+    if any(together) and not all(together):
+        raise ConfigError(f"expected snn_factory, ann_factory and test of {what} together, got some of them")
+    test = given.get("test")
+    if test is not None and not (
+        isinstance(test, tuple) and len(test) == 2 and all(isinstance(part, Tensor) for part in test)
+    ):
+        raise ConfigError(f"expected test of {what} to be two tensors, samples and labels, got {shortened(test)}")
+    return Training(**given)

@@ -21,6 +21,8 @@ from bitprop.verification.claim import Claim
 from bitprop.verification.comparison import ComparativeBenchmark
 from bitprop.verification.convergence import ConvergenceAnalyzer
 from bitprop.verification.gradients import GradientVerifier
+from bitprop.verification.jvp_vjp import check_jvp_vjp
+from bitprop.verification.own_neurons import check_own_neurons
 from bitprop.verification.paths import check_determinism, detach_audit
 from bitprop.verification.replay import Problem, RunError, Session, replay_result, replay_session, with_gradients
 from bitprop.verification.replay._tape import SpikeCall
@@ -59,7 +61,8 @@ def verify(
     """Verify the gradient of anything this package knows, or of any PyTorch module.
 
     ``quick`` runs determinism, the audit of every spike function, the tangent replay and the detach audit.  ``full``
-    adds a direction for every tensor alone, the smooth network, the model's own precision, and gradient stability.
+    adds a direction for every tensor alone, the smooth network, forward mode against reverse mode of every spike
+    function, the model's own precision, the adjoint and the kernels of this package's neurons, and gradient stability.
 
     Args:
         subject: a module, or a gradient estimator.
@@ -169,6 +172,8 @@ def _spiking(
         _timed(results, say, "detach audit", lambda: detach_audit(session, seed=seed))
         if full:
             _timed(results, say, "smooth network", lambda: check_smooth_taylor(session, seed=seed))
+            for call in _distinct(call for call in session.tape.spikes if call.coded is not None and call.coded.any()):
+                _timed(results, say, "forward mode", lambda call=call: _modes(call, seed))  # type: ignore[misc]
 
     _timed(
         results,
@@ -203,6 +208,8 @@ def _spiking(
                 lambda: replace(replay_result(session, seed=seed), name="tangent_replay_native"),
             )
     if full:
+        say("neurons of this package")
+        results.extend(check_own_neurons(Problem(model, inputs, targets, loss_fn, reset_state), seed=seed))
         tester = NumericalStabilityTester(seed=seed)
         stable = _timed(
             results,
@@ -235,16 +242,24 @@ def _distinct(calls: Iterable[SpikeCall]) -> list[SpikeCall]:
     return list(found.values())
 
 
+def _modes(call: SpikeCall, seed: int) -> GradientVerificationResult:
+    """Forward mode against reverse mode of one spike function, at the inputs that it had."""
+    try:
+        return check_jvp_vjp(call.at, call.x0, seed=seed, name=call.function)
+    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+        return GradientVerificationResult(
+            name="jvp_vjp",
+            claim=f"{call.function}: forward mode and reverse mode agree",
+            status="SKIPPED",
+            detail=f"it does not run in forward mode: {str(error).splitlines()[0] if str(error) else error!r}",
+            seed=seed,
+        )
+
+
 def _audit(session: Session, call: SpikeCall, seed: int) -> GradientVerificationResult:
     """The audit of one spike function as it was called."""
     rest = [x for i, x in enumerate(call.arguments) if i != call.position]
     wide = [x for x in rest if isinstance(x, Tensor) and x.dim() > 0 and x.numel() > 1]
-
-    def spike(x: Tensor) -> Tensor:
-        arguments = list(call.arguments)
-        arguments[call.position] = x
-        return call.evaluate(*arguments)
-
     claimed = session.claim.slope_for(call.module)
     said = session.claim.describe() if claimed is not None else "the slope is as coded"
     if wide:
@@ -257,7 +272,7 @@ def _audit(session: Session, call: SpikeCall, seed: int) -> GradientVerification
         )
     dtype = call.x0.dtype
     if claimed is None:
-        matches = identify_surrogate(spike)
+        matches = identify_surrogate(call.at)
         names = ", ".join(f"{match.name} with scale {match.scale:.6g}" for match in matches)
         found = f"to rounding it is {names}" if names else "it is none of the registered surrogates"
         return GradientVerificationResult(
@@ -268,7 +283,7 @@ def _audit(session: Session, call: SpikeCall, seed: int) -> GradientVerification
             data={"matches": [{"name": match.name, "scale": match.scale} for match in matches]},
         )
     return check_surrogate(
-        spike,
+        call.at,
         lambda x: claimed(x, *rest),
         primal=session.claim.primal_for(call.module),
         name=call.function,

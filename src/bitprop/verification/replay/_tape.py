@@ -116,6 +116,12 @@ class SpikeCall:
     slope: Tensor | None = None
     others: dict[int, Tensor] = field(default_factory=dict)
 
+    def at(self, x: Tensor) -> Tensor:
+        """The spike function at another input, with its other arguments as they were."""
+        arguments = list(self.arguments)
+        arguments[self.position] = x
+        return self.evaluate(*arguments)
+
 
 @dataclass
 class CustomCall:
