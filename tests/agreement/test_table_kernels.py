@@ -186,3 +186,21 @@ def test_planted_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
             patch.setattr(native, name, mutant)
             assert not torch.equal(native.stream_sum(x, w, r, q, "sign_magnitude"), expected)
     assert torch.equal(native.stream_sum(x, w, r, q, "sign_magnitude"), expected)
+
+
+@pytest.mark.parametrize("level", ["reference", *LEVELS])
+@pytest.mark.parametrize("encoding", tuple(ENCODINGS))
+def test_several_lengths_in_one_pass(level: str, encoding: str) -> None:
+    generator = torch.Generator().manual_seed(6)
+    x, w = _random((9, 21), 8, generator), _random((5, 21), 8, generator)
+    pairs = [_numbers("sobol", length, 8) for length in (8, 16, 64)]
+    pairs.append(_numbers("lfsr", 32, 5))  # another precision: its thresholds saturate
+    pairs.append((torch.arange(6).repeat_interleave(21).view(6, 21), torch.ones(6, 21, dtype=torch.int64)))
+    for chosen in (pairs[:4], pairs, []):
+        with kernels.use_level(level):
+            got = native.stream_sums(x, w, chosen, encoding)
+        expected = [bit_true.stream_sum(x, w, r, q, encoding) for r, q in chosen]
+        assert len(got) == len(expected)
+        assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
+    r, q = pairs[0]
+    torch.library.opcheck(torch.ops.bitprop.stream_sums.default, (*x, *w, [r, pairs[1][0]], [q, pairs[1][1]], encoding))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from bitprop import kernels
 from bitprop.nn import SCLinear
 from bitprop.nn.bit_true import encode, stream_sum
 from bitprop.nn.slope import LOCAL_LIMIT, Streams, local_slope
@@ -96,3 +97,53 @@ def test_long_streams_take_the_relaxed_slope(encoding: str, length: int, same: b
         assert layer.weight.grad is not None
         gradients.append(layer.weight.grad)
     assert torch.equal(*gradients) is same
+
+
+def _gradients(dtype: torch.dtype, encoding: str, length: int, kind: str, seed: int) -> list[torch.Tensor]:
+    sources = layer_sources(kind, length, BITS)
+    r, q = (torch.from_numpy(source.sequence(length)) for source in (sources.activation, sources.weight))
+    generator = torch.Generator().manual_seed(seed)
+    # beyond the encodings' ranges too, at both ends, and on levels; more columns than a kernel takes at once
+    x, w = (torch.rand(rows, 19, generator=generator, dtype=dtype) * 2.4 - 1.2 for rows in (270, 7))
+    x[0, :3], w[0, :3] = torch.tensor([-1.0, 0.0, 1.0], dtype=dtype), (q[0].to(dtype) + 0.5) / (1 << BITS)
+    upstream = torch.randn(270, 7, generator=generator, dtype=dtype)
+    x.requires_grad_()
+    w.requires_grad_()
+    streams = Streams(integers(x.detach(), encoding), integers(w.detach(), encoding), r, q, encoding, BITS)
+    (local_slope(x, w, torch.zeros_like(upstream), streams) * upstream).sum().backward()
+    assert x.grad is not None
+    assert w.grad is not None
+    return [x.grad, w.grad]
+
+
+@pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_kernels_give_the_slopes_of_the_streams(dtype: torch.dtype, bound: float, encoding: str, seed: int) -> None:
+    for kind, length in (("sobol", 1), ("sobol", 8), ("lfsr", 32), ("bernoulli", 32)):  # the last repeats numbers
+        with kernels.use_level("reference"):
+            expected = _gradients(dtype, encoding, length, kind, seed)
+        found = {}
+        for level in kernels.levels()[1:]:
+            with kernels.use_level(level):
+                found[level] = _gradients(dtype, encoding, length, kind, seed)
+            for got, wanted in zip(found[level], expected, strict=True):
+                assert float((got - wanted).abs().max()) <= bound * float(wanted.abs().max())
+                # a value moved by one level has another slope: the comparison above sees it
+                assert length == 1 or float((got.roll(1, 0) - wanted).abs().max()) > 0.01 * float(wanted.abs().max())
+        for gradients in found.values():
+            assert all(torch.equal(a, b) for a, b in zip(gradients, found["portable"], strict=True))
+
+
+@pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
+def test_the_kernel_refuses_what_it_could_not_index() -> None:
+    def call(threshold: int = 3, number: int = 2, cycle: int = 0, code: int = 1, inputs: int = 1) -> None:
+        k = torch.tensor([[threshold]])
+        numbers, out = torch.tensor([number]), torch.zeros(1, inputs)
+        real = torch.zeros(1, 1)
+        kernels.extension().local_slope(real, k, k, real, numbers, numbers, torch.tensor([cycle]), 3, code, out, 1)
+
+    call()
+    for wrong in ({"threshold": 9}, {"threshold": -1}, {"number": 8}, {"cycle": 1}, {"code": 3}, {"inputs": 2}):
+        with pytest.raises(ValueError, match=":"):
+            call(**wrong)

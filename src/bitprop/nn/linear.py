@@ -30,7 +30,7 @@ from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
 from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants
 from bitprop.nn.design import DesignChoice, DesignVariables
-from bitprop.nn.native import stream_sum
+from bitprop.nn.native import stream_sum, stream_sums
 from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
 from bitprop.nn.sources import LAYOUTS, LayerSources, layer_sources
 from bitprop.training.sc_estimators.expectation import dense_mean
@@ -366,10 +366,12 @@ class SCLinear(nn.Module):
         for encoding, p_encoding in self._likely(design.encodings, design.encoding_probabilities()):
             k_x, k_w = encode(x_raw, encoding, n), encode(w_raw, encoding, n)
             relaxed: Tensor | None = None
-            for length, p_length in likely:
-                drawn = None if generator is None else self._drawn_numbers(length, generator)
-                numbers = self._training_numbers(length) if drawn is None else drawn
-                total, slope = self._sums(k_x, k_w, numbers, encoding)
+            drawn = [
+                self._training_numbers(length) if generator is None else self._drawn_numbers(length, generator)
+                for length, _ in likely
+            ]
+            sums = self._sums(k_x, k_w, drawn, encoding)
+            for (length, p_length), numbers, (total, slope) in zip(likely, drawn, sums, strict=True):
                 hard = total.to(x.dtype) / length
                 if self.slope == "local" and generator is None and length <= LOCAL_LIMIT:
                     r, s, t = numbers
@@ -396,23 +398,31 @@ class SCLinear(nn.Module):
         self,
         k_x: tuple[Tensor, Tensor],
         k_w: tuple[Tensor, Tensor],
-        numbers: tuple[Tensor, Tensor, Tensor],
+        numbers: Sequence[tuple[Tensor, Tensor, Tensor]],
         encoding: str,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Stream sums at the quantised correlation, and their expected slope in it if it is learned.
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """For each length's numbers: stream sums at the quantised correlation, and their expected slope in it.
 
-        In expectation over the third source the sum is ``(1 - |c|) own + |c| other``, exactly, for the very
-        sequences of this layer, so the slope is the difference of two integer sums.
+        The slope is there if the correlation is learned.  In expectation over the third source the sum is
+        ``(1 - |c|) own + |c| other``, exactly, for the very sequences of this layer, so the slope is the difference of
+        two integer sums.
         """
-        r, s, t = numbers
         n, raw = self.precision_bits, self.design.correlation_raw()
-        total = stream_sum(k_x, k_w, r, mix_numbers(r, s, t, raw, n), encoding)
-        if not self.design.learns_correlation:
-            return total, None
-        own = total if raw == 0 else stream_sum(k_x, k_w, r, s, encoding)
-        slopes = [
-            sign * (stream_sum(k_x, k_w, r, other, encoding) - own)
-            for sign, other in ((1, r), (-1, (1 << n) - 1 - r))
-            if raw * sign >= 0
-        ]
-        return total, cast(Tensor, sum(slopes)) / len(slopes)
+        signs = [sign for sign in (1, -1) if raw * sign >= 0] if self.design.learns_correlation else []
+        pairs = []
+        for r, s, t in numbers:
+            pairs.append((r, mix_numbers(r, s, t, raw, n)))
+            if signs:
+                pairs += [(r, s)] if raw else []
+                pairs += [(r, r if sign > 0 else (1 << n) - 1 - r) for sign in signs]
+        found = stream_sums(k_x, k_w, pairs, encoding)
+        each = len(pairs) // len(numbers)
+        sums: list[tuple[Tensor, Tensor | None]] = []
+        for total, *rest in (found[at : at + each] for at in range(0, len(pairs), each)):
+            if not signs:
+                sums.append((total, None))
+                continue
+            own, others = (rest[0], rest[1:]) if raw else (total, rest)
+            slopes = [sign * (other - own) for sign, other in zip(signs, others, strict=True)]
+            sums.append((total, cast(Tensor, sum(slopes)) / len(slopes)))
+        return sums

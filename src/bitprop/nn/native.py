@@ -1,4 +1,4 @@
-"""The native kernels as operations of torch: ``torch.ops.bitprop.stream_sum``, seen by ``torch.compile``.
+"""The native kernels as operations of torch: ``torch.ops.bitprop.stream_sum`` and ``stream_sums``, seen by ``torch.compile``.
 
 On the CPU the operation looks counts up in tables (``bitprop._kernels``), where there are native kernels; on other
 devices, and without them, it is the product of stream bits of :mod:`bitprop.nn.bit_true`.  The integers are the same.
@@ -6,6 +6,7 @@ devices, and without them, it is the product of stream bits of :mod:`bitprop.nn.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,8 +17,10 @@ from torch import Tensor
 from bitprop import kernels
 from bitprop.nn import bit_true
 
-__all__ = ["stream_sum"]
+__all__ = ["native_slope", "stream_sum", "stream_sums"]
 
+# The numbers of encodings in slope.h.
+_SLOPE_CODES = {"unipolar": 0, "sign_magnitude": 1, "bipolar": 2}
 # Tables of so many pairs of sequences are kept; a layer needs one for each of its lengths.
 _TABLES = 64
 
@@ -38,20 +41,31 @@ def _signed(threshold: Tensor, negative: Tensor, encoding: str, largest: int) ->
     return values.contiguous()
 
 
+def _sums(
+    k_x: Tensor, n_x: Tensor, k_w: Tensor, n_w: Tensor, numbers: Sequence[tuple[Tensor, Tensor]], encoding: str
+) -> list[Tensor]:
+    """The sums for every pair of sequences; thresholds are brought into the kernels' form once for all of them."""
+    native = kernels.extension()
+    if native is None or k_x.device.type != "cpu" or not k_x.shape[1] or any(r.dim() != 1 for r, _ in numbers):
+        return [bit_true.stream_sum((k_x, n_x), (k_w, n_w), r, q, encoding) for r, q in numbers]
+    signed: dict[int, tuple[Tensor, Tensor]] = {}
+    totals = []
+    for r, q in numbers:
+        table, bits = _table(r.numpy().tobytes(), q.numpy().tobytes())
+        if bits not in signed:
+            signed[bits] = _signed(k_x, n_x, encoding, 1 << bits), _signed(k_w, n_w, encoding, 1 << bits)
+        x, w = signed[bits]
+        total = torch.empty(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
+        native.dense(native.PackedWeights(table, w), x, encoding == "bipolar", total, torch.get_num_threads())
+        totals.append(total)
+    return totals
+
+
 @torch.library.custom_op("bitprop::stream_sum", mutates_args=())
 def _stream_sum(
     k_x: Tensor, n_x: Tensor, k_w: Tensor, n_w: Tensor, activation: Tensor, weight: Tensor, encoding: str
 ) -> Tensor:
-    native = kernels.extension()
-    own_numbers = activation.dim() != 1
-    if native is None or own_numbers or k_x.device.type != "cpu" or not k_x.shape[1]:
-        return bit_true.stream_sum((k_x, n_x), (k_w, n_w), activation, weight, encoding)
-    table, bits = _table(activation.numpy().tobytes(), weight.numpy().tobytes())
-    packed = native.PackedWeights(table, _signed(k_w, n_w, encoding, 1 << bits))
-    total = torch.empty(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
-    x = _signed(k_x, n_x, encoding, 1 << bits)
-    native.dense(packed, x, encoding == "bipolar", total, torch.get_num_threads())
-    return total
+    return _sums(k_x, n_x, k_w, n_w, [(activation, weight)], encoding)[0]
 
 
 @_stream_sum.register_fake
@@ -59,6 +73,32 @@ def _stream_sum_shape(
     k_x: Tensor, n_x: Tensor, k_w: Tensor, n_w: Tensor, activation: Tensor, weight: Tensor, encoding: str
 ) -> Tensor:
     return k_x.new_empty(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
+
+
+@torch.library.custom_op("bitprop::stream_sums", mutates_args=())
+def _stream_sums(
+    k_x: Tensor,
+    n_x: Tensor,
+    k_w: Tensor,
+    n_w: Tensor,
+    activations: list[Tensor],
+    weights: list[Tensor],
+    encoding: str,
+) -> list[Tensor]:
+    return _sums(k_x, n_x, k_w, n_w, list(zip(activations, weights, strict=True)), encoding)
+
+
+@_stream_sums.register_fake
+def _stream_sums_shape(
+    k_x: Tensor,
+    n_x: Tensor,
+    k_w: Tensor,
+    n_w: Tensor,
+    activations: list[Tensor],
+    weights: list[Tensor],
+    encoding: str,
+) -> list[Tensor]:
+    return [k_x.new_empty(k_x.shape[0], k_w.shape[0], dtype=torch.int64) for _ in activations]
 
 
 def stream_sum(
@@ -82,3 +122,63 @@ def stream_sum(
         tensor([[11]])
     """
     return torch.ops.bitprop.stream_sum(*x, *w, activation, weight, encoding)  # type: ignore[no-any-return]
+
+
+def stream_sums(
+    x: tuple[Tensor, Tensor],
+    w: tuple[Tensor, Tensor],
+    numbers: Sequence[tuple[Tensor, Tensor]],
+    encoding: str,
+) -> list[Tensor]:
+    """:func:`stream_sum` of the same thresholds for several pairs of sequences, in one pass.
+
+    Args:
+        x: thresholds and signs of the activations, int64 ``[B, I]``.
+        w: thresholds and signs of the weights, int64 ``[O, I]``.
+        numbers: pairs ``R_t``, ``Q_t`` as :func:`stream_sum` takes them, of any lengths.
+        encoding: encoding name.
+
+    Returns:
+        int64 ``[B, O]`` for each pair.
+
+    Example:
+        >>> k, signs = torch.tensor([[3, 8]]), torch.zeros(1, 2, dtype=torch.int64)
+        >>> ramps = [(torch.arange(length), torch.arange(length)) for length in (4, 8)]
+        >>> [total.item() for total in stream_sums((k, signs), (k, signs), ramps, "unipolar")]
+        [7, 11]
+    """
+    activations, weights = [r for r, _ in numbers], [q for _, q in numbers]
+    return torch.ops.bitprop.stream_sums(*x, *w, activations, weights, encoding)  # type: ignore[no-any-return]
+
+
+def native_slope(
+    grad: Tensor,
+    rows: tuple[Tensor, Tensor],
+    value: Tensor,
+    numbers: tuple[Tensor, Tensor],
+    order: Tensor,
+    encoding: str,
+    precision_bits: int,
+) -> Tensor | None:
+    """The local slopes of :mod:`bitprop.nn.slope` without its streams, or ``None`` where no kernel can give them.
+
+    Args:
+        grad: gradients of the sums, ``[rows, columns]``.
+        rows: thresholds and signs of the side whose bits are counted, int64 ``[rows, I]``.
+        value: real values of the other side, ``[columns, I]``.
+        numbers: ``[L]`` of the rows' side and of the values' side.
+        order: cycles in the order of the values' numbers, ``[L]``.
+        encoding: encoding name.
+        precision_bits: n, at most 16.
+
+    Returns:
+        ``[columns, I]``, the sums of gradients in another order than the reference's.
+    """
+    native = kernels.extension()
+    fits = value.device.type == "cpu" and value.dtype in (torch.float32, torch.float64) and grad.dtype == value.dtype
+    if native is None or not fits:
+        return None
+    out = torch.empty_like(value, memory_format=torch.contiguous_format)
+    sides = [tensor.contiguous() for tensor in (grad.detach(), *rows, value.detach(), *numbers, order)]
+    native.local_slope(*sides, precision_bits, _SLOPE_CODES[encoding], out, torch.get_num_threads())
+    return out

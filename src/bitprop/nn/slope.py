@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from bitprop.nn.bit_true import stream_bits
+from bitprop.nn.native import native_slope
 from bitprop.training.sc_estimators.expectation import saturate
 
 __all__ = ["LOCAL_LIMIT", "SLOPES", "Streams", "local_slope"]
@@ -65,17 +66,40 @@ class _LocalSlope(torch.autograd.Function):
         (grad,) = gradients
         x, w = ctx.saved_tensors
         streams: Streams = ctx.streams
-        encoding, n = streams.encoding, streams.precision_bits
+        numbers = streams.activation, streams.weight
         grad_x = grad_w = None
         if ctx.needs_input_grad[0]:
-            bits = stream_bits(streams.weight, *streams.w, encoding)
-            worth = (grad @ bits.to(grad.dtype)).view(x.shape[0], -1, x.shape[1])
-            grad_x = _between_levels(worth, x, streams.activation, encoding, n)
+            grad_x = _slope(grad.t(), streams.w, x, numbers[::-1], streams)
         if ctx.needs_input_grad[1]:
-            bits = stream_bits(streams.activation, *streams.x, encoding)
-            worth = (grad.t() @ bits.to(grad.dtype)).view(w.shape[0], -1, w.shape[1])
-            grad_w = _between_levels(worth, w, streams.weight, encoding, n)
+            grad_w = _slope(grad, streams.x, w, numbers, streams)
         return grad_x, grad_w, None, None
+
+
+def _slope(
+    grad: Tensor, rows: tuple[Tensor, Tensor], value: Tensor, numbers: tuple[Tensor, Tensor], streams: Streams
+) -> Tensor:
+    """What the values ``[columns, I]`` of one side gain through the other side's bits, ``[columns, I]``.
+
+    Args:
+        grad: ``[rows, columns]``.
+        rows: thresholds and signs of the other side, ``[rows, I]``.
+        value: real values of this side.
+        numbers: of the other side and of this one, ``[L]``.
+        streams: the layer's.
+    """
+    encoding, n = streams.encoding, streams.precision_bits
+    order = _levels(numbers[1], value.dtype, n)[1]
+    found = native_slope(grad, rows, value, numbers, order, encoding, n)
+    if found is not None:
+        return found
+    bits = stream_bits(numbers[0], *rows, encoding)
+    worth = (grad.t() @ bits.to(grad.dtype)).view(value.shape[0], -1, value.shape[1])
+    return _between_levels(worth, value, numbers[1], encoding, n)
+
+
+def _levels(numbers: Tensor, dtype: torch.dtype, precision_bits: int) -> tuple[Tensor, Tensor]:
+    """The numbers' levels, ascending, and the cycles in that order; of equal levels the earlier cycle first."""
+    return ((numbers.to(dtype) + 0.5) / (1 << precision_bits)).sort(stable=True)
 
 
 def _between_levels(worth: Tensor, value: Tensor, numbers: Tensor, encoding: str, precision_bits: int) -> Tensor:
@@ -85,7 +109,7 @@ def _between_levels(worth: Tensor, value: Tensor, numbers: Tensor, encoding: str
     if length == 1:
         return worth[:, 0] * inside
     probability = (value + 1) / 2 if encoding == "bipolar" else value.abs()
-    levels, order = ((numbers.to(value.dtype) + 0.5) / (1 << precision_bits)).sort()
+    levels, order = _levels(numbers, value.dtype, precision_bits)
     above = torch.bucketize(probability, levels)
     below, above = (above - 1).clamp_min(0), above.clamp_max(length - 1)
     gap = levels[above] - levels[below]
