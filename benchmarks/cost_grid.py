@@ -1,8 +1,9 @@
 """A grid of small designs synthesised, placed and routed: the data of the cost model, and its error on held-out ones.
 
-``python benchmarks/cost_grid.py`` measures what is not measured yet and stores every design as it is done;
-``--fit`` fits the model to the stored designs, writes its coefficients into the package and its errors into the
-results.
+``python benchmarks/cost_grid.py`` measures what is not measured yet, or was measured of another Verilog than is emitted
+now, and stores every design as it is done; ``--fit`` fits the model to the stored designs, writes its coefficients into
+the package and its errors into the results.  The ridge is chosen by leaving out each fitted design in turn;
+the held-out designs have no part in it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from _common import RESULTS, machine, markdown
 
-from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence, read_json, write_json
+from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence, read_json, sha256_bytes, write_json
 from bitprop.cost import SHAPE_FIELDS, CostModel, LayerShape, fit, model_path
 from bitprop.errors import SynthesisError, ToolTimeoutError
 from bitprop.graph.architecture import Folded, folded
@@ -29,13 +30,14 @@ from bitprop.graph.spec import Document
 from bitprop.graph.timing import latency_cycles
 from bitprop.handoff.synthesis import emitted
 from bitprop.seeds import derive_seed
-from bitprop.toolchain.cache import ResultCache
+from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.flow import implement
 
 DEVICE = "ecp5-25k"
 DESIGNS = 72
 HELD_OUT_EVERY = 5
 STORE = RESULTS / "cost_grid.json"
+RIDGES = (0.05, 0.1, 0.2, 0.4, 0.8)
 ENCODINGS = ("unipolar", "sign_magnitude", "bipolar")
 # a network of this many products in parallel, or products times cycles at once, takes a minute or two
 PARALLEL_PRODUCTS = 260
@@ -103,6 +105,11 @@ def design(number: int) -> Document:
     return with_architecture(make_document(f"grid_{number}", n, (0, 256), layers), folds)
 
 
+def sources(files: dict[str, bytes]) -> str:
+    """The digest of a design's Verilog."""
+    return cache_key({name: sha256_bytes(content) for name, content in files.items()})
+
+
 def _work(document: Document) -> float:
     """Stream bits made in a cycle, roughly: what the time of synthesis grows with."""
     total = 0.0
@@ -115,10 +122,12 @@ def _work(document: Document) -> float:
 def measure(number: int, cache: ResultCache) -> dict[str, Any]:
     """Cells, clock and cycles of a design."""
     document = design(number)
+    files = emitted(document)
     start = time.monotonic()
-    result = implement(emitted(document), document.name, DEVICE, seeds=(1,), timeout=1200, cache=cache)
+    result = implement(files, document.name, DEVICE, seeds=(1,), timeout=1200, cache=cache)
     return {
         "number": number,
+        "sources": sources(files),
         "layers": [shape.to_dict() for shape in shapes_of(document)],
         "cells": result.synthesis.cells.to_dict(),
         "fmax_mhz": round(result.fmax_mhz[1], 3),
@@ -144,7 +153,10 @@ def shapes(entry: dict[str, Any]) -> list[LayerShape]:
 def run(numbers: Iterable[int], seconds: float) -> None:
     """Measure designs that are not stored, for at most so long."""
     stored, stop = load(), time.monotonic() + seconds
-    stored.setdefault("machine", machine())
+    stored["machine"] = machine()
+    stored["designs"] = [
+        entry for entry in stored["designs"] if entry.get("sources") == sources(emitted(design(entry["number"])))
+    ]
     done = {entry["number"] for entry in stored["designs"]} | {entry["number"] for entry in stored.get("failed", [])}
     # small ones first: an interrupted grid has as many designs as the time allowed
     for number in sorted(numbers, key=lambda number: (_work(design(number)), number)):
@@ -199,24 +211,42 @@ def errors(model: CostModel, entries: list[dict[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _fit(entries: list[dict[str, Any]], facts: dict[str, Any], ridge: float) -> CostModel:
+    return fit(
+        [shapes(entry) for entry in entries],
+        [entry["cells"] for entry in entries],
+        [entry["fmax_mhz"] for entry in entries],
+        facts,
+        ridge=ridge,
+    )
+
+
+def left_out(entries: list[dict[str, Any]], ridge: float) -> float:
+    """Mean relative error of LUT and clock when each design in turn is left out of the fit."""
+    total = 0.0
+    for index, entry in enumerate(entries):
+        found = _fit(entries[:index] + entries[index + 1 :], {}, ridge).network(shapes(entry))
+        total += abs(found["lut"] / entry["cells"]["lut"] - 1) + abs(found["fmax_mhz"] / entry["fmax_mhz"] - 1)
+    return total / (2 * len(entries))
+
+
 def fit_stored() -> CostModel:
     """Fit to the designs that are not held out, and write coefficients and errors."""
     stored = load()
     entries = stored["designs"]
     seen = [entry for entry in entries if not held_out(entry)]
     unseen = [entry for entry in entries if held_out(entry)]
+    by_ridge = {ridge: left_out(seen, ridge) for ridge in RIDGES}
+    ridge = min(RIDGES, key=lambda value: by_ridge[value])
     facts = {
         **evidence(EVIDENCE_SYNTHESIS),
         "device": DEVICE,
+        "ridge": ridge,
+        "left_out": {str(value): round(error, 4) for value, error in by_ridge.items()},
         "tools": sorted({tool for entry in entries for tool in entry["tools"]}),
         "designs": len(seen),
     }
-    model = fit(
-        [shapes(entry) for entry in seen],
-        [entry["cells"] for entry in seen],
-        [entry["fmax_mhz"] for entry in seen],
-        facts,
-    )
+    model = _fit(seen, facts, ridge)
     found = {"fitted": errors(model, seen), "held_out": errors(model, unseen)}
     final = CostModel(model.area, model.period_ns, {**facts, "held_out": found["held_out"]})
     write_json(model_path(), final.to_dict())

@@ -249,6 +249,8 @@ def fit(
     cells: Sequence[Mapping[str, float]],
     fmax_mhz: Sequence[float],
     facts: Mapping[str, Any],
+    *,
+    ridge: float = 0.4,
 ) -> CostModel:
     """Coefficients by non-negative least squares of relative errors.
 
@@ -257,6 +259,8 @@ def fit(
         cells: measured resources of each design.
         fmax_mhz: measured clock of each design.
         facts: to be kept with the coefficients.
+        ridge: weight of the coefficients' own size beside the errors; it keeps quantities that the designs cannot tell
+            apart from trading places.
     """
     sums: list[dict[str, float]] = []
     for shapes in designs:
@@ -265,12 +269,12 @@ def fit(
             for key, value in area_quantities(shape).items():
                 total[key] = total.get(key, 0.0) + value
         sums.append(total)
-    area = {name: _solve(sums, [float(entry[name]) for entry in cells]) for name in RESOURCES}
-    period = _solve([_largest(shapes) for shapes in designs], [1000.0 / value for value in fmax_mhz])
+    area = {name: _solve(sums, [float(entry[name]) for entry in cells], ridge) for name in RESOURCES}
+    period = _solve([_largest(shapes) for shapes in designs], [1000.0 / value for value in fmax_mhz], ridge)
     return CostModel(area, period, dict(facts))
 
 
-def _solve(rows: Sequence[Mapping[str, float]], target: Sequence[float]) -> dict[str, float]:
+def _solve(rows: Sequence[Mapping[str, float]], target: Sequence[float], ridge: float) -> dict[str, float]:
     """Non-negative coefficients that make relative errors small; an absolute error counts where the target is 0."""
     from scipy.optimize import nnls
 
@@ -278,10 +282,8 @@ def _solve(rows: Sequence[Mapping[str, float]], target: Sequence[float]) -> dict
     scale = np.array([1.0 / max(value, 1.0) for value in target])
     matrix = np.array([[row.get(name, 0.0) for name in names] for row in rows]) * scale[:, None]
     spread = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
-    # the ridge keeps quantities that the grid cannot tell apart from trading places; its size has the least error when
-    # each fitted design in turn is left out
-    ridge = 0.4 * np.eye(len(names))
     solved, _ = nnls(
-        np.vstack([matrix / spread, ridge]), np.concatenate([np.array(target) * scale, np.zeros(len(names))])
+        np.vstack([matrix / spread, ridge * np.eye(len(names))]),
+        np.concatenate([np.array(target) * scale, np.zeros(len(names))]),
     )
     return {name: float(f"{value:.6g}") for name, value in zip(names, solved / spread, strict=True) if value > 0}
