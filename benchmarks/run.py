@@ -1,4 +1,4 @@
-"""All benchmarks in turn, then ``benchmarks/README.md`` and the tables of README.md and of two pages in docs."""
+"""All benchmarks in turn, then ``benchmarks/README.md`` and the tables of README.md and of three pages in docs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import digits
 import fashion_mnist
+import folded
 import spiking
 import spiking_kernels
 import trade
@@ -20,7 +21,7 @@ from _common import RESULTS
 from bitprop.artifacts import write_text
 
 HERE = Path(__file__).parent
-SCRIPTS = ("digits", "fashion_mnist", "trade", "spiking", "spiking_kernels", "verification")
+SCRIPTS = ("digits", "fashion_mnist", "trade", "spiking", "spiking_kernels", "verification", "folded")
 
 TEMPLATE = """# Benchmarks
 
@@ -73,6 +74,12 @@ reset, in one process and in turn. *Products* are the five matrix products of th
 says what else a step is made of.
 
 {spiking_kernels}
+## Fashion-MNIST on an FPGA, folded
+
+{folded_machine} The network of mean length 8, seed 0, as Verilog, as a netlist, placed and routed; `docs/hardware.md`
+says more.
+
+{folded}
 ## Verification
 
 One thread; the same network and the same process for both. Gradcheck is `torch.autograd.gradcheck` in slow mode, on
@@ -160,6 +167,8 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         spiking_kernels=spiking_kernels.table(results["spiking_kernels"]),
         spiking_kernels_machine=_machine(results["spiking_kernels"]["machine"]),
         spiking_kernels_level=results["spiking_kernels"]["kernels"].removeprefix("native, "),
+        folded=folded.table(results["folded"]),
+        folded_machine=_machine(results["folded"]["machine"]),
         verification_machine=_machine(results["verification"]["machine"]),
     )
 
@@ -181,6 +190,7 @@ def main() -> None:
     write_text(HERE / "README.md", page(results).rstrip() + "\n")
     project = HERE.parent
     _put(project / "README.md", readme(results))
+    _put(project / "docs" / "hardware.md", f"\n{folded.table(results['folded'])}\n")
     _put(project / "docs" / "spiking.md", f"\n{spiking.table(results['spiking'])}\n")
     _put(project / "docs" / "spiking-kernels.md", f"\n{spiking_kernels.table(results['spiking_kernels'])}\n")
 

@@ -18,7 +18,8 @@ from bitprop.baseline.document import MacDocument, MacLayer
 from bitprop.graph.fold import READ_CYCLES, REQUANTISE_CYCLES
 from bitprop.graph.timing import GATHER_CYCLES, PLACES
 from bitprop.hdl import EmittedDesign
-from bitprop.hdl._text import LIBRARY, pack, render, signed_literal, unsigned_literal
+from bitprop.hdl._memory import address_bits, memory_text
+from bitprop.hdl._text import LIBRARY, pack, render, signed_literal
 
 __all__ = ["MacPlan", "emit_mac", "generate_mac", "mac_interval", "mac_latency", "mac_plan"]
 
@@ -118,10 +119,6 @@ def mac_interval(document: MacDocument) -> int:
     return -(-max(halves) // PLACES)
 
 
-def _address_bits(depth: int) -> int:
-    return max(1, (depth - 1).bit_length())
-
-
 def _layer_context(document: MacDocument, index: int) -> dict[str, Any]:
     layer, plan, bits = document.layers[index], mac_plan(document, index), document.bits
     requantised = bool(layer.shift)
@@ -151,9 +148,9 @@ def _layer_context(document: MacDocument, index: int) -> dict[str, Any]:
         "low": signed_literal(0, bits + 2),
         "high": signed_literal((1 << bits) - 1, bits + 2),
         "bits": {
-            "word": _address_bits(plan.words),
-            "group": _address_bits(plan.groups),
-            "weight_word": _address_bits(plan.groups * plan.words),
+            "word": address_bits(plan.words),
+            "group": address_bits(plan.groups),
+            "weight_word": address_bits(plan.groups * plan.words),
         },
         "trace_rows": plan.groups * plan.words,
     }
@@ -189,21 +186,8 @@ def _memories(document: MacDocument, index: int) -> dict[str, str]:
     files = {}
     for part, (values, width, layout) in contents.items():
         module = f"{document.name}_{layer.name}_{part}"
-        files[f"{module}.v"] = render(
-            "rom.v.j2",
-            {
-                "module": module,
-                "network": document.name,
-                "origin": _ORIGIN,
-                "index": index,
-                "what": f"the {part}",
-                "layout": layout,
-                "depth": len(values),
-                "bits": width,
-                "address_bits": _address_bits(len(values)),
-                "words": [unsigned_literal(value, width) for value in values],
-            },
-        )
+        facts = {"network": document.name, "origin": _ORIGIN, "index": index}
+        files[f"{module}.v"] = memory_text(facts, module, f"the {part}", layout, values, width)
     return files
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from bitprop.graph.fold import FoldPlan, fold_plan, weight_codes
 from bitprop.graph.spec import DenseLayer
+from bitprop.hdl._memory import address_bits, memory_text
 from bitprop.hdl._text import pack, render, unsigned_literal
 
 __all__ = ["FOLD_LIBRARY", "folded_context", "folded_files", "weight_words"]
@@ -25,10 +26,6 @@ FOLD_LIBRARY = (
     "bitprop_fold_bank.v",
     "bitprop_fold_drain.v",
 )
-
-
-def _address_bits(depth: int) -> int:
-    return max(1, (depth - 1).bit_length())
 
 
 def weight_words(layer: DenseLayer, plan: FoldPlan) -> list[int]:
@@ -82,10 +79,10 @@ def folded_context(layer: DenseLayer, context: dict[str, Any]) -> dict[str, Any]
         "w_constant": unsigned_literal(pack(plan.w_numbers[0].tolist(), plan.w_code_bits), w_bits),
         "level_numbers": unsigned_literal(pack(plan.levels.tolist(), n), max(1, len(plan.levels)) * n),
         "bits": {
-            "step": _address_bits(plan.steps),
-            "word": _address_bits(plan.words),
-            "group": _address_bits(plan.groups),
-            "weight_word": _address_bits(plan.groups * plan.words),
+            "step": address_bits(plan.steps),
+            "word": address_bits(plan.words),
+            "group": address_bits(plan.groups),
+            "weight_word": address_bits(plan.groups * plan.words),
         },
         "trace_rows": plan.groups * plan.work,
     }
@@ -134,18 +131,6 @@ def folded_files(layer: DenseLayer, context: dict[str, Any]) -> dict[str, str]:
     files = {}
     for part, (words, bits, layout) in memories.items():
         module = f"{context['module']}_{part}"
-        files[f"{module}.v"] = render(
-            "rom.v.j2",
-            {
-                **context,
-                "module": module,
-                "what": titles[part],
-                "layout": layout,
-                "depth": len(words),
-                "bits": bits,
-                "address_bits": _address_bits(len(words)),
-                "words": [unsigned_literal(word, bits) for word in words],
-            },
-        )
+        files[f"{module}.v"] = memory_text(context, module, titles[part], layout, words, bits)
     files[f"{context['module']}.v"] = render("folded_layer.v.j2", context)
     return files

@@ -1,19 +1,25 @@
 """The synthesised netlist in a simulator: the gates that would be placed, with the emitted testbench around them.
 
 The netlist is that of :func:`~bitprop.toolchain.yosys.synthesise`.  Its primitives become the behaviour that Yosys's
-own simulation models give them; nothing is optimised on the way.  Inside a netlist the layers' registers have no names
-any more, so the testbench looks at the ports alone: logits, decision, latency.
+own simulation models give them, or ours where it has none; nothing is optimised on the way.  Inside a netlist the
+layers' registers have no names any more, so the testbench looks at the ports alone: logits, decision, latency.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
 from bitprop._checks import check_identifier
 from bitprop.errors import SynthesisError
+from bitprop.toolchain._primitives import (
+    BLOCK_RAM,
+    MULTIPLIER,
+    block_ram_model,
+    check_block_ram,
+    multiplier_model,
+)
 from bitprop.toolchain._process import scratch_folder
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.iverilog import IcarusSimulator
@@ -30,28 +36,6 @@ _MODELS = {
     "ecp5": "+/lattice/cells_sim_ecp5.v",
     "ice40": "+/ice40/cells_sim.v",
 }
-_MULTIPLIER = "MULT18X18D"
-
-
-def _ports(letter: str, bits: int) -> str:
-    return ", ".join(f"{letter}{bit}" for bit in reversed(range(bits)))
-
-
-def _multiplier(connected: Iterable[str]) -> str:
-    """The ECP5 multiplier as Yosys uses it, which has no model of Yosys's: no registers, signs by two inputs."""
-    used = {"A": 18, "B": 18, "P": 36}
-    known = {f"{letter}{bit}" for letter, bits in used.items() for bit in range(bits)} | {"SIGNEDA", "SIGNEDB"}
-    others = sorted(set(connected) - known)
-    return f"""module {_MULTIPLIER} (
-    input wire {_ports("A", 18)}, {_ports("B", 18)}, SIGNEDA, SIGNEDB{"".join(f", {name}" for name in others)},
-    output wire {_ports("P", 36)}
-);
-    wire signed [18:0] a = {{SIGNEDA & A17, {_ports("A", 18)}}};
-    wire signed [18:0] b = {{SIGNEDB & B17, {_ports("B", 18)}}};
-    wire signed [37:0] product = a * b;
-    assign {{{_ports("P", 36)}}} = product[35:0];
-endmodule
-"""
 
 
 def netlist_verilog(synthesis: Synthesis, module: str, *, timeout: float = 900.0) -> str:
@@ -74,21 +58,29 @@ def netlist_verilog(synthesis: Synthesis, module: str, *, timeout: float = 900.0
     scopes = [name for name, cell in top["cells"].items() if cell["type"] == "$scopeinfo"]
     for name in scopes:
         del top["cells"][name]
-    multipliers = [cell for cell in top["cells"].values() if cell["type"] == _MULTIPLIER]
-    connected = {
-        port
-        for cell in multipliers
-        for port in cell["connections"]
-        if not port.startswith("P") and cell["port_directions"].get(port) != "output"
-    }
+    models = []
+    multipliers = [cell for cell in top["cells"].values() if cell["type"] == MULTIPLIER]
+    if multipliers:
+        connected = {
+            port
+            for cell in multipliers
+            for port in cell["connections"]
+            if not port.startswith("P") and cell["port_directions"].get(port) != "output"
+        }
+        models.append(multiplier_model(connected))
+    memories = {name: cell for name, cell in top["cells"].items() if cell["type"] == BLOCK_RAM}
+    for name, cell in memories.items():
+        check_block_ram(name, cell["parameters"], cell["connections"])
+    if memories:
+        models.append(block_ram_model())
     with scratch_folder() as folder:
         (folder / "netlist.json").write_text(json.dumps({"modules": {module: top}}), encoding="utf-8")
-        (folder / "multiplier.v").write_text(_multiplier(connected), encoding="utf-8")
+        (folder / "models.v").write_text("".join(models), encoding="utf-8")
         run_yosys(
             [
                 "read_json netlist.json",
+                *(["read_verilog models.v"] if models else []),
                 f"read_verilog -nooverwrite {_MODELS[synthesis.device.family]}",
-                *(["read_verilog multiplier.v"] if multipliers else []),
                 f"hierarchy -check -top {module}",
                 "proc",
                 "flatten -noscopeinfo",
@@ -118,7 +110,7 @@ class _Netlist(AbstractSimulator):
     def prepare(self, name: str, folder: Path, timeout: float) -> None:
         cache = ResultCache.default()
         synthesis = synthesise(read_design(folder, name), name, self.device, timeout=timeout, cache=cache)
-        key = cache_key({"step": "netlist", "tool": synthesis.tool, "netlist": synthesis.digest, "form": 1})
+        key = cache_key({"step": "netlist", "tool": synthesis.tool, "netlist": synthesis.digest, "form": 2})
         stored = cache.get(key)
         if stored is None:
             stored = {"verilog": netlist_verilog(synthesis, name, timeout=timeout).encode("utf-8")}
