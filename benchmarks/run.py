@@ -1,4 +1,4 @@
-"""All benchmarks in turn, then ``benchmarks/README.md`` and the tables of README.md and of three pages in docs."""
+"""All benchmarks in turn, then ``benchmarks/README.md`` and the tables of README.md and of four pages in docs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import baseline
 import digits
 import fashion_mnist
 import folded
@@ -21,7 +22,7 @@ from _common import RESULTS
 from bitprop.artifacts import write_text
 
 HERE = Path(__file__).parent
-SCRIPTS = ("digits", "fashion_mnist", "trade", "spiking", "spiking_kernels", "verification", "folded")
+SCRIPTS = ("digits", "fashion_mnist", "trade", "spiking", "spiking_kernels", "verification", "folded", "baseline")
 
 TEMPLATE = """# Benchmarks
 
@@ -80,6 +81,14 @@ says what else a step is made of.
 says more.
 
 {folded}
+## The honest baseline
+
+The same network as quantised multiply-accumulate hardware and as stochastic hardware: as many products a clock cycle,
+the same tools, one seed of training and one of placement. What the columns mean is in `docs/baseline.md`.
+
+![Accuracy against area times time](results/baseline.svg)
+
+{baseline}
 ## Verification
 
 One thread; the same network and the same process for both. Gradcheck is `torch.autograd.gradcheck` in slow mode, on
@@ -169,6 +178,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         spiking_kernels_level=results["spiking_kernels"]["kernels"].removeprefix("native, "),
         folded=folded.table(results["folded"]),
         folded_machine=_machine(results["folded"]["machine"]),
+        baseline=baseline.table(results["baseline"]),
         verification_machine=_machine(results["verification"]["machine"]),
     )
 
@@ -190,6 +200,7 @@ def main() -> None:
     write_text(HERE / "README.md", page(results).rstrip() + "\n")
     project = HERE.parent
     _put(project / "README.md", readme(results))
+    _put(project / "docs" / "baseline.md", f"\n{baseline.table(results['baseline'])}\n")
     _put(project / "docs" / "hardware.md", f"\n{folded.table(results['folded'])}\n")
     _put(project / "docs" / "spiking.md", f"\n{spiking.table(results['spiking'])}\n")
     _put(project / "docs" / "spiking-kernels.md", f"\n{spiking_kernels.table(results['spiking_kernels'])}\n")
