@@ -1,4 +1,4 @@
-"""The native kernels as operations of torch: ``torch.ops.bitprop.stream_sum`` and ``stream_sums``, seen by ``torch.compile``.
+"""The native kernels as operations of torch, seen by ``torch.compile``: ``bitprop::stream_sum`` and ``stream_sums``.
 
 On the CPU the operation looks counts up in tables (``bitprop._kernels``), where there are native kernels; on other
 devices, and without them, it is the product of stream bits of :mod:`bitprop.nn.bit_true`.  The integers are the same.
