@@ -1,11 +1,12 @@
 """Training within a budget of tables and microseconds, against the best of fifty random designs within the same budget.
 
 Digits, 64-32-10, the ``digits`` preset with more candidate lengths and fewer epochs.  *Trained* designs come from
-``[budget]``: weights and design together.  *Random* designs are drawn evenly from all combinations of lengths and encodings (one encoding for
-both layers) that meet the budget with their best folds, with an even draw of the correlation of each layer, and are
-trained for their design from the first epoch, as long.  The best one is chosen by held-back training samples, as a user
-would, and trained with the other seeds too; the largest test accuracy of all of them, which nobody could choose without
-looking at the test data, is reported beside it.  Tables and clock are estimates of the cost model, cycles are exact.
+``[budget]``: weights and design together.  *Random* designs are drawn evenly from all combinations of lengths and
+encodings (one encoding for both layers) that meet the budget with their best folds, with an even draw of the
+correlation of each layer, and are trained for their design from the first epoch, as long.  The best one is chosen by
+held-back training samples, as a user would, and trained with the other seeds too; the largest test accuracy of all of
+them, which nobody could choose without looking at the test data, is reported beside it.  Tables and clock are
+estimates of the cost model, cycles are exact.
 """
 
 from __future__ import annotations
