@@ -140,10 +140,10 @@ def other_ways(runs: int) -> dict[str, float]:
     problem = Problem(*SHAPE, 256)
     names = ("dense", "gather", "numpy", "reference")
     problem.check(names)
-    found = times({name: getattr(problem, name) for name in names}, max(3, runs // 10))
+    found = times({name: getattr(problem, name) for name in names}, 3)
     with kernels.use_level("portable"):
         problem.check(("dense",))
-        found.update(times({"portable": problem.dense}, max(3, runs // 10)))
+        found.update(times({"portable": problem.dense}, 3))
     return {name: 1e3 * statistics.median(seconds) for name, seconds in found.items()}
 
 
@@ -187,25 +187,91 @@ def training_step(threads: int, runs: int) -> list[dict[str, Any]]:
         ways = {
             "float": lambda optimisers=optimisers: step(plain, optimisers[plain]),
             "table": lambda model=network, optimisers=optimisers: step(model, optimisers[model]),
-            "stream bits": by_bits,
         }
+        check_gradients(network, x, y)
         found = times(ways, runs)
+        found["stream bits"] = times({"once": by_bits}, 1)["once"]
         rows.append(
             {
                 "threads": threads,
                 "slope": slope,
-                "milliseconds": {name: 1e3 * statistics.median(found[name]) for name in ways},
+                "milliseconds": {name: 1e3 * statistics.median(seconds) for name, seconds in found.items()},
                 "ratio": ratio(found, "table", "float"),
             }
         )
     return rows
 
 
-def report(result: dict[str, Any]) -> str:
+def check_gradients(network: SCNetwork, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Kernels and stream bits must give equal outputs, and gradients within 1e-6 of the largest."""
+    found = []
+    for level in ("reference", kernels.level()):
+        with kernels.use_level(level):
+            network.zero_grad()
+            output = network(x)
+            torch.nn.functional.cross_entropy(output, y).backward()
+        found.append((output.detach(), network.sc_layers()[0].weight.grad.clone()))
+    (output, grad), (got_output, got_grad) = found
+    if not torch.equal(output, got_output) or float((grad - got_grad).abs().max()) > 1e-6 * float(grad.abs().max()):
+        raise SystemExit("expected equal outputs and gradients within 1e-6 by kernels and by stream bits, got others")
+
+
+def limits() -> dict[str, float]:
+    """Rates of this machine, one thread: multiply-adds of a float32 product, population count, copy in memory."""
+    torch.set_num_threads(1)
+    a = torch.rand(768, 768)
+    words = np.arange(1 << 15, dtype=np.uint64).reshape(64, 512)
+    counts = np.empty(64, np.int64)
+    source, target = np.ones(1 << 26, np.uint8), np.empty(1 << 26, np.uint8)
+    found = times(
+        {
+            "product": lambda: a @ a,
+            "count": lambda: kernels.extension().count_ones(words, counts, 1),
+            "copy": lambda: np.copyto(target, source),
+        },
+        10,
+    )
+    least = {name: min(seconds) for name, seconds in found.items()}
+    return {
+        "float32 product, 1e9 multiply-adds a second": 768**3 / least["product"] / 1e9,
+        "population count, 1e9 bits a second": 64 * words.size / least["count"] / 1e9,
+        "copy in memory, GB read and written a second": 2 * source.size / least["copy"] / 1e9,
+    }
+
+
+def bars(result: dict[str, Any]) -> str:
+    """Each bar with the figure of the stored run."""
+
+    def worst(level: str, threads: int) -> float:
+        return max(row["ratio"] for row in result["lengths"] if (row["level"], row["threads"]) == (level, threads))
+
+    def flat(level: str) -> float:
+        rows = [row for row in result["lengths"] if row["level"] == level and row["threads"] == 1]
+        short = [row["milliseconds"]["dense"] for row in rows if row["length"] <= 255]
+        return max(short) / min(short)
+
+    levels = list(dict.fromkeys(row["level"] for row in result["lengths"]))
+    found = [(f"{levels[-1]}, any L, over float32", worst(levels[-1], 1), 1.5)]
+    if "avx2" in levels:
+        found.append(("avx2, any L, over float32 (not forced to AVX2)", worst("avx2", 1), 4.0))
+    found.append((f"{levels[-1]}, slowest over fastest L up to 255", flat(levels[-1]), 1.5))
+    found += [
+        (f"training step over float, {row['slope']} slope, {_threads(row)}", row["ratio"], 2.0)
+        for row in result["training"]
+    ]
+    rows = [[name, f"{got:.2f}", f"{bar:g}", "reached" if got <= bar else "not reached"] for name, got, bar in found]
+    return markdown(["one thread unless said", "figure", "bar", ""], rows)
+
+
+def _threads(row: dict[str, Any]) -> str:
+    return f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+
+
+def table(result: dict[str, Any]) -> str:
     """The tables of the benchmark's page."""
     rows = [
         [
-            f"{row['level']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}, L = {row['length']}",
+            f"{row['level']}, {_threads(row)}, L = {row['length']}",
             *(f"{row['milliseconds'][name]:.3f}" for name in ("gemm", "dense", "unpacked")),
             f"{row['ratio']:.2f}",
             f"{row['ratio_unpacked']:.2f}",
@@ -224,7 +290,7 @@ def report(result: dict[str, Any]) -> str:
     ]
     steps = [
         [
-            f"{row['slope']} slope, {row['threads']} thread{'s' if row['threads'] > 1 else ''}",
+            f"{row['slope']} slope, {_threads(row)}",
             *(f"{row['milliseconds'][name]:.2f}" for name in ("float", "table", "stream bits")),
             f"{row['ratio']:.2f}",
         ]
@@ -232,11 +298,14 @@ def report(result: dict[str, Any]) -> str:
     ]
     others = [[name, f"{value:.2f}"] for name, value in result["other_ways"].items()]
     exponents = [[name, f"{value:.2f}"] for name, value in result["exponents"].items()]
+    rates = [[name, f"{value:.1f}"] for name, value in result["limits"].items()]
     parts = [
+        bars(result),
         markdown(columns, rows),
         markdown(["training step, 784-128-10, batch 128", "float ms", "table ms", "stream bits ms", "ratio"], steps),
         markdown(["way, L = 256, one thread", "ms"], others),
         markdown(["time against", "fitted exponent"], exponents),
+        markdown(["this machine, one thread", "rate"], rates),
     ]
     return "\n".join(parts)
 
@@ -246,7 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Benchmark the bit-true kernels; see the top of this file.")
     parser.add_argument("--quick", action="store_true", help="few runs; writes nothing")
     arguments = parser.parse_args()
-    runs = 10 if arguments.quick else 80
+    runs = 10 if arguments.quick else 40
     threads = [1] if torch.get_num_threads() == 1 else [1, 2]
     result = {
         "machine": machine(),
@@ -255,10 +324,11 @@ def main() -> None:
         "training": [row for count in threads for row in training_step(count, max(5, runs // 4))],
         "other_ways": other_ways(runs),
         "exponents": scaling(max(5, runs // 4)),
+        "limits": limits(),
     }
     if not arguments.quick:
         write_json(RESULTS / "bit_true_kernels.json", result)
-    print(report(result))
+    print(table(result))
 
 
 if __name__ == "__main__":
