@@ -9,11 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 import baseline
-=======
 import bit_true_kernels
->>>>>>> a28428e (The bit-true kernels' benchmark is complete, checked and part of the benchmarks; its tables in the docs)
 import digits
 import fashion_mnist
 import folded
@@ -26,9 +23,6 @@ from _common import RESULTS
 from bitprop.artifacts import write_text
 
 HERE = Path(__file__).parent
-<<<<<<< HEAD
-SCRIPTS = ("digits", "fashion_mnist", "trade", "spiking", "spiking_kernels", "verification", "folded", "baseline")
-=======
 SCRIPTS = (
     "digits",
     "fashion_mnist",
@@ -38,8 +32,8 @@ SCRIPTS = (
     "bit_true_kernels",
     "verification",
     "folded",
+    "baseline",
 )
->>>>>>> a28428e (The bit-true kernels' benchmark is complete, checked and part of the benchmarks; its tables in the docs)
 
 TEMPLATE = """# Benchmarks
 
@@ -98,7 +92,6 @@ says what else a step is made of.
 says more.
 
 {folded}
-<<<<<<< HEAD
 ## The honest baseline
 
 The same network as quantised multiply-accumulate hardware and as stochastic hardware: as many products a clock cycle,
@@ -107,14 +100,12 @@ the same tools, one seed of training and one of placement. What the columns mean
 ![Accuracy against area times time](results/baseline.svg)
 
 {baseline}
-=======
 ## Bit-true kernels
 
 {bit_true_kernels_machine} Native kernels, {bit_true_kernels_level}. Equal integers are checked before anything is
 timed; *docs/kernels.md* says what the figures mean.
 
 {bit_true_kernels}
->>>>>>> a28428e (The bit-true kernels' benchmark is complete, checked and part of the benchmarks; its tables in the docs)
 ## Verification
 
 One thread; the same network and the same process for both. Gradcheck is `torch.autograd.gradcheck` in slow mode, on
@@ -204,13 +195,10 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         spiking_kernels_level=results["spiking_kernels"]["kernels"].removeprefix("native, "),
         folded=folded.table(results["folded"]),
         folded_machine=_machine(results["folded"]["machine"]),
-<<<<<<< HEAD
         baseline=baseline.table(results["baseline"]),
-=======
         bit_true_kernels=bit_true_kernels.table(results["bit_true_kernels"]),
         bit_true_kernels_machine=_machine(results["bit_true_kernels"]["machine"]),
         bit_true_kernels_level=results["bit_true_kernels"]["kernels"].removeprefix("native, "),
->>>>>>> a28428e (The bit-true kernels' benchmark is complete, checked and part of the benchmarks; its tables in the docs)
         verification_machine=_machine(results["verification"]["machine"]),
     )
 
