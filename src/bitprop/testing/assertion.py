@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from bitprop.errors import ConfigError
 from bitprop.verification.claim import Claim
 from bitprop.verification.suite import verify
 from bitprop.verification.verification_report import VerificationReport
@@ -58,6 +60,9 @@ def assert_gradients(
     """
     chosen = claim or Claim()
     if claimed:
+        known = {item.name for item in fields(Claim)}
+        if unknown := sorted(set(claimed) - known):
+            raise ConfigError(f"expected fields of a claim among {', '.join(sorted(known))}; got {', '.join(unknown)}")
         chosen = chosen.with_changes(**claimed)
     report = verify(model, inputs, targets, loss_fn, claim=chosen, suite=suite, seed=seed, reset_state=reset_state)
     return report.raise_if_failed()

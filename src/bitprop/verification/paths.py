@@ -138,7 +138,7 @@ def _run(problem: Problem) -> _Run:
     with torch.set_grad_enabled(problem.loss_fn is not _no_loss):
         try:
             outputs = problem.outputs(problem.inputs)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RunError(f"the forward pass raised {type(error).__name__}: {error}") from error
         found = [x.detach().clone() for x in pytree.tree_leaves(outputs) if isinstance(x, Tensor)]
         parameters = problem.parameters()
@@ -148,13 +148,13 @@ def _run(problem: Problem) -> _Run:
             loss = problem.loss_of(outputs, problem.targets)
         except BitpropError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RunError(f"the loss raised {type(error).__name__}: {error}") from error
         if not loss.requires_grad:
             return _Run(found, {})
         try:
             gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RunError(f"the backward pass raised {type(error).__name__}: {error}") from error
     return _Run(found, dict(zip(parameters, gradients, strict=True)))
 

@@ -91,5 +91,5 @@ def named_errors(what: str) -> Iterator[None]:
         yield
     except (BitpropError, CarrierError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RunError(f"{what} raised {type(error).__name__}: {error}") from error

@@ -114,6 +114,7 @@ def _cause(session: Session, generator: torch.Generator) -> Cause:
         or _lost_precision(session)
         or _wrong_custom(session, generator)
         or _behind_autograd(session)
+        or _wrong_threshold(session)
         or _between_spikes(session, generator)
     )
 
@@ -154,6 +155,21 @@ def _agrees(session: Session, generator: torch.Generator, passes: Any) -> bool:
         if not abs(claimed - computed) <= (1e-3 if narrow else 1e-9) * math.sqrt(len(chosen)) * unit:
             return False
     return True
+
+
+def _wrong_threshold(session: Session) -> Cause | None:
+    """A spike function whose backward pass has another slope by its threshold than by its input."""
+    for call in session.tape.spikes:
+        for position, slope in call.others.items():
+            coded = call.coded_others.get(position, torch.zeros(()))
+            if coded is slope or float((slope - coded).abs().max()) <= 1e-5 * float(slope.abs().max()):
+                continue
+            text = (
+                f"the spike function {call.function} (defined at {call.place}) depends on argument {position} as on a "
+                "threshold, and its backward pass does not give it the slope by the input with the other sign"
+            )
+            return text, call.module, call.line, call.step
+    return None
 
 
 def _wrong_cut(session: Session, generator: torch.Generator) -> Cause | None:

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bitprop.errors import BitpropError
+from bitprop.errors import BitpropError, ConfigError
 from bitprop.verification.claim import Claim
 from bitprop.verification.replay._calling import Pausable, eager, forward_of, inside, named_errors
 from bitprop.verification.replay._carrier import COMPLEX, DUAL, AbstractCarrier, CarrierError
@@ -250,16 +251,22 @@ class Session:
             for calls in grouped(self.tape.spikes):
                 coded_slopes(calls)
         for call in self.tape.spikes:
-            claimed = self.claim.slope_for(call.module)
-            if claimed is None:
-                call.slope = call.coded
-                continue
-            rest = call.arguments[: call.position] + call.arguments[call.position + 1 :]
-            wide = call.x0.double()
-            slope = claimed(wide, *rest)
-            if not isinstance(slope, Tensor) or slope.shape != wide.shape:
-                raise RunError(f"expected the claimed slope to be elementwise, got {slope!r} for {list(wide.shape)}")
-            call.slope = slope
+            self._fill_slope(call)
+            assert call.slope is not None  # noqa: S101 - just filled in
+            thresholds = dict.fromkeys(call.thresholds(), -call.slope)
+            call.others = {**call.coded_others, **thresholds}
+
+    def _fill_slope(self, call: SpikeCall) -> None:
+        claimed = self.claim.slope_for(call.module)
+        if claimed is None:
+            call.slope = call.coded
+            return
+        rest = call.arguments[: call.position] + call.arguments[call.position + 1 :]
+        wide = call.x0.double()
+        slope = claimed(wide, *rest)
+        if not isinstance(slope, Tensor) or slope.shape != wide.shape:
+            raise RunError(f"expected the claimed slope to be elementwise, got {slope!r} for {list(wide.shape)}")
+        call.slope = slope
 
     # --- the smooth network -------------------------------------------------------------------------------------
 
@@ -358,7 +365,8 @@ class Session:
             arriving = carrier.tangent(args[call.position])
             if arriving is not None and injections:
                 self.seen[call.index] = arriving.detach().clone()
-            slopes = {call.position: call.coded if coded else call.slope, **call.others}
+            others = call.coded_others if coded else call.others
+            slopes = {call.position: call.coded if coded else call.slope, **others}
             for position, slope in slopes.items():
                 moved = carrier.tangent(args[position]) if isinstance(args[position], Tensor) else None
                 if moved is not None and slope is not None:
@@ -452,4 +460,15 @@ def open_session(problem: Problem, claim: Claim, *, lift: bool) -> Iterator[Sess
         rewind = stack.enter_context(random_state())
         if lift:
             stack.enter_context(double_precision(problem.model))
-        yield Session(problem, claim, lift=lift, rewind=rewind)
+        session = Session(problem, claim, lift=lift, rewind=rewind)
+        modules = {call.module for call in session.tape.spikes} | {site.module for site in session.tape.cuts}
+        for what, pattern, names in (
+            *(("site", site.module, modules) for site in claim.sites),
+            *(("unused", pattern, set(session.gradients)) for pattern in claim.unused),
+        ):
+            if not any(fnmatchcase(name, pattern) for name in names):
+                raise ConfigError(
+                    f"expected {what} {pattern!r} of the claim to fit something, it fits none of "
+                    f"{', '.join(sorted(repr(name) for name in names)) or 'nothing'}; correct or remove it"
+                )
+        yield session

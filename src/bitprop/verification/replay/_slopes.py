@@ -36,26 +36,37 @@ def coded_slopes(calls: list[SpikeCall]) -> None:
     first = calls[0]
     x = first.x0 if len(calls) == 1 else torch.cat([call.x0.flatten() for call in calls])
     x = x.detach().clone().requires_grad_(True)
-    arguments = list(first.arguments)
     others = {}
-    for position, value in enumerate(arguments):
+    for position, value in enumerate(first.arguments):
         if position != first.position and isinstance(value, Tensor) and value.is_floating_point():
             try:
                 others[position] = value.expand(x.shape).clone().requires_grad_(True)
             except RuntimeError:
                 continue
-    with torch.enable_grad():
-        output = first.evaluate(
-            *(x if i == first.position else others.get(i, value) for i, value in enumerate(arguments))
-        )
-        if output.requires_grad:
-            grads = torch.autograd.grad(output.sum(), [x, *others.values()], allow_unused=True)
-        else:
-            grads = ()
+    try:
+        grads = _gradients(first, x, others)
+    except RuntimeError:
+        if not others:
+            raise
+        # its backward pass sums over an argument of fewer dimensions, and does not know the expanded one
+        others = {}
+        grads = _gradients(first, x, others)
     slope = (grads[0] if grads and grads[0] is not None else torch.zeros_like(x)).detach().double()
     if len(calls) == 1:
         first.coded = slope
-        first.others = {k: g.detach().double() for k, g in zip(others, grads[1:], strict=False) if g is not None}
+        found = zip(others, grads[1:], strict=False)
+        first.coded_others = {k: g.detach().double() for k, g in found if g is not None}
         return
     for call, part in zip(calls, torch.split(slope, [call.x0.numel() for call in calls]), strict=True):
         call.coded = part.reshape(call.x0.shape)
+
+
+def _gradients(call: SpikeCall, x: Tensor, others: dict[int, Tensor]) -> tuple[Tensor | None, ...]:
+    """Derivatives of the sum of all spikes by the input and by other arguments."""
+    with torch.enable_grad():
+        output = call.evaluate(
+            *(x if i == call.position else others.get(i, value) for i, value in enumerate(call.arguments))
+        )
+        if not output.requires_grad:
+            return ()
+        return torch.autograd.grad(output.sum(), [x, *others.values()], allow_unused=True)

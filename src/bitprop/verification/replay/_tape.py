@@ -97,7 +97,9 @@ class SpikeCall:
         evaluate: calls the function on other arguments, with its own backward.
         coded: slope that its backward gives at ``x0``; filled in after the run.
         slope: slope that is claimed at ``x0``; filled in after the run.
-        others: slopes of further tensor arguments as coded, by position; filled in after the run.
+        others: slopes by further tensor arguments, by position: the claimed slope with the other sign for a threshold,
+            as coded for anything else; filled in after the run.
+        coded_others: the same as coded, where they can be had; filled in after the run.
     """
 
     index: int
@@ -115,6 +117,28 @@ class SpikeCall:
     coded: Tensor | None = None
     slope: Tensor | None = None
     others: dict[int, Tensor] = field(default_factory=dict)
+    coded_others: dict[int, Tensor] = field(default_factory=dict)
+
+    def thresholds(self) -> list[int]:
+        """Positions of arguments that the spike depends on by their difference to the input alone."""
+        positions = [i for i, x in enumerate(self.arguments) if isinstance(x, Tensor) and x.is_floating_point()]
+        return [position for position in positions if position != self.position and self._is_threshold(position)]
+
+    def _is_threshold(self, position: int) -> bool:
+        def fired(shift: float, other: float) -> Tensor:
+            arguments = list(self.arguments)
+            arguments[self.position] = self.x0 + shift
+            arguments[position] = self.arguments[position] + other
+            return self.evaluate(*arguments)
+
+        far = 4.0 * float(self.x0.abs().max()) + 4.0 if self.x0.numel() else 4.0
+        try:
+            with torch.no_grad():
+                # nearly all: what lies within rounding of the threshold may go over
+                same = all(bool((fired(d, d) == self.s0).double().mean() > 0.99) for d in (0.375, -1.125))
+                return same and bool((fired(0.0, far) < fired(0.0, -far)).any())
+        except Exception:
+            return False
 
     def at(self, x: Tensor) -> Tensor:
         """The spike function at another input, with its other arguments as they were."""

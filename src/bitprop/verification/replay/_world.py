@@ -218,11 +218,19 @@ def random_state() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def double_precision(model: nn.Module) -> Iterator[None]:
-    """Hold floating-point parameters and buffers in float64; their own tensors come back afterwards."""
+    """Hold parameters, buffers and plain attributes that are floating-point tensors in float64, for a while."""
     parameters = [(p, p.data, p.grad) for p in model.parameters() if p.is_floating_point()]
     buffers = [(m, k, b) for m in model.modules() for k, b in m._buffers.items() if b is not None]
+    plain = [
+        (m, k, x)
+        for m in model.modules()
+        for k, x in vars(m).items()
+        if isinstance(x, Tensor) and x.is_floating_point()
+    ]
     default = torch.get_default_dtype()
     try:
+        for module, key, tensor in plain:
+            setattr(module, key, tensor.double())
         for parameter, data, _ in parameters:
             parameter.grad = None  # a gradient of the other precision would be refused
             parameter.data = data.double()
@@ -233,6 +241,8 @@ def double_precision(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(default)
+        for module, key, tensor in plain:
+            setattr(module, key, tensor)
         for parameter, data, grad in parameters:
             parameter.grad = None
             parameter.data = data
