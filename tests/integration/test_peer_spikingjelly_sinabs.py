@@ -47,11 +47,15 @@ KNOWN = {
             "MPBNLIFNode.soft-reset",
             "MPBNLIFNode.folded-reset",
             "NoisyBaseNode.soft-reset",
-            "SpikingLSTMCell.cell-state",
+            "PeriodicEncoder.spike",
+            "spike_similar_loss.range",
+            "DropConnectLinear.silence",
         },
-        "state": {"ILC.input", "neuron.shared-surrogate"},
-        "dtype": {"PoissonPass.dtype", "DSR.dtype"},
+        "state": {"ILC.input", "neuron.shared-surrogate", "PeriodicEncoder.period"},
+        "dtype": {"PoissonPass.dtype", "DSR.dtype", "WeightedPhaseEncoder.dtype"},
         "documentation": {
+            "SpikingLSTMCell.cell-state",
+            "LatencyEncoder.latency",
             "SoftSign.helper",
             "FakeNumericalGradient.helper",
             "SuperSpike.alpha",
@@ -68,6 +72,14 @@ KNOWN = {
             "ExpLeak.min_v_mem",
             "ALIF.synaptic-decay",
             "LIFRecurrent.buffers",
+            "get_network_activations.input",
+            "get_network_activations.names",
+            "from_model.batch_size",
+            "from_model.bias_rescaling",
+            "input_diff_hook.bias",
+            "linear_layer_synops_hook.steps",
+            "SNNAnalyzer.pooling",
+            "Network.get_synops",
         },
         "state": {
             "LIF.shared-threshold",
@@ -77,6 +89,7 @@ KNOWN = {
             "recurrent.deepcopy",
             "reset_states.recurrent",
             "reset_states.itself",
+            "zero_grad.recursive",
             "ALIF.synaptic-state",
             "ALIF.deepcopy",
             "ALIF.train_alphas-repr",
@@ -84,6 +97,7 @@ KNOWN = {
         "dtype": {"spikes.dtype", "StochasticRounding.dtype", "LIFRecurrent.float64"},
         "documentation": {
             "Heaviside.window",
+            "arguments.layer_name",
             "ExpLeak.norm_input",
             "LIFRecurrent.equation",
             "ALIF.reset",
@@ -107,6 +121,7 @@ RIGHT = {
         *("neuron.CUBALIFNode", "neuron.ILIFNode", "neuron.RAFNode"),
         *("neuron.PSN", "neuron.MaskedPSN", "neuron.SlidingPSN", "neuron.TernaryIFNode", "neuron.TernaryLIFNode"),
         *("neuron.OTTTLIFNode", "neuron.SLTTLIFNode", "neuron.GatedLIFNode", "layer.SynapseFilter"),
+        "encoding.PoissonEncoder",
     ),
     "sinabs": (
         *("activation.Gaussian", "activation.MultiGaussian", "activation.SingleExponential"),
@@ -231,6 +246,38 @@ def reset_to(self: Any, spikes: Any, state: dict[str, Any], spike_threshold: Any
     return {**state, "v_mem": torch.where(spikes == 0, state["v_mem"], self.reset_value)}
 
 
+def in_dtype(self: Any, x: Any) -> Any:
+    """WeightedPhaseEncoder.single_step_encode in the dtype of x."""
+    rest, spikes = x, []
+    for phase in range(self.T):
+        spikes.append((rest >= 0.5 ** (phase + 1)).to(x))
+        rest = rest - 0.5 ** (phase + 1) * spikes[-1]
+    return torch.stack(spikes)
+
+
+def within_one(spikes: Any, labels: Any, kernel: str, loss: str) -> Any:
+    """spike_similar_loss of the linear kernel with similarities that end at 1."""
+    unit = torch.nn.functional.normalize(spikes.flatten(1))
+    similar = (labels @ labels.t()).clamp(0, 1)
+    function = {"mse": "mse_loss", "l1": "l1_loss", "bce": "binary_cross_entropy"}[loss]
+    return getattr(torch.nn.functional, function)((unit @ unit.t()).clamp(0, 1), similar)
+
+
+def zero_all(model: Any) -> None:
+    """sinabs.zero_grad for every spiking layer, however deep."""
+    import sinabs
+
+    for layer in model.modules():
+        if isinstance(layer, sinabs.layers.StatefulLayer):
+            layer.zero_grad()
+
+
+def average_over_time(module: Any, input_: Any, output: Any) -> None:
+    """linear_layer_synops_hook averaged over every dimension but the last."""
+    mean = input_[0].flatten(0, -2).mean(0).sum()
+    module.hook_data = {"layer_synops_per_timestep": mean * module.out_features}
+
+
 FIXES = {
     "LIAFNode.multi-step": ("neuron.LIAFNode", "multi_step_functional_forward", None),
     "LIAFNode.multi-step-gradient": ("neuron.LIAFNode", "multi_step_functional_forward", None),
@@ -238,6 +285,8 @@ FIXES = {
     "ILC.leaf": ("neuron.ILCBaseNode", "forward", keep_inputs),
     "PiecewiseLeakyReLU.derivative": ("surrogate", "piecewise_leaky_relu_backward", within),
     "FakeNumericalGradient.derivative": ("surrogate", "fake_numerical_gradient_backward", clipped),
+    "WeightedPhaseEncoder.dtype": ("encoding.WeightedPhaseEncoder", "single_step_encode", in_dtype),
+    "spike_similar_loss.range": ("functional", "spike_similar_loss", within_one),
 }
 
 
@@ -266,11 +315,15 @@ def test_a_finding_vanishes_with_its_fault_in_sinabs(
 
     monkeypatch.setattr(sinabs.layers.NeuromorphicReLU, "forward", floored)
     monkeypatch.setattr(sinabs.activation.MembraneReset, "__call__", reset_to)
+    monkeypatch.setattr(sinabs, "zero_grad", zero_all)
+    monkeypatch.setattr(sinabs.hooks, "linear_layer_synops_hook", average_over_time)
     gone = keys(audits["sinabs"]) - keys(audit_sinabs())
     assert gone == {
         "sinabs.MembraneReset.reset_value",
         "sinabs.NeuromorphicReLU.gradient",
         "sinabs.NeuromorphicReLU.output",
+        "sinabs.linear_layer_synops_hook.steps",
+        "sinabs.zero_grad.recursive",
     }
 
 

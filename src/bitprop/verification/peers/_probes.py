@@ -156,6 +156,7 @@ def _functions(values: Iterable[Any]) -> Iterator[Callable[..., Any]]:
 _NAMES = (
     ("copy.", "import copy"),
     ("math.", "import math"),
+    ("warnings.", "import warnings"),
     ("Callable", "from collections.abc import Callable"),
     ("Any", "from typing import Any"),
 )

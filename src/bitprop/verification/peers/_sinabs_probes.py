@@ -11,6 +11,7 @@ from bitprop.verification.peers import _sinabs_measures as m
 from bitprop.verification.peers._probes import Probe, linear_spike, worst_pair
 from bitprop.verification.peers._sinabs_adaptive import adaptive_probes
 from bitprop.verification.peers._sinabs_measures import sinabs_probe
+from bitprop.verification.peers._sinabs_tools import tool_probes
 
 __all__ = ["sinabs_probes"]
 
@@ -401,3 +402,4 @@ def sinabs_probes() -> Iterator[Probe]:
     yield from _layers()
     yield from _recurrent()
     yield from adaptive_probes()
+    yield from tool_probes()

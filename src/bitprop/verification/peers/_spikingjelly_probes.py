@@ -201,9 +201,10 @@ def _others() -> Iterator[Probe]:
     yield Probe(
         "spikingjelly.SpikingLSTMCell.cell-state",
         "rnn.SpikingLSTMCell",
-        "forward",
+        "documentation",
         "c' = f * c + i * g",
-        "c' is clamped to 1 in place, which the docstring does not say; the gradient is that of the unclamped c'",
+        "c' is clamped to 1 in place, to keep it bounded as a comment in the source says and the docstring does not; "
+        "the gradient is that of the unclamped c'",
         m.lstm_cell_state,
     )
     for what in ("PSN", "MaskedPSN", "SlidingPSN", "MaskedPSN-s", "SlidingPSN-s"):

@@ -14,6 +14,7 @@ from bitprop.verification.peers._run import PeerAudit, run_audit
 from bitprop.verification.peers._spikingjelly_neurons import neuron_probes
 from bitprop.verification.peers._spikingjelly_probes import single_probes
 from bitprop.verification.peers._spikingjelly_surrogates import surrogate_probes
+from bitprop.verification.peers._spikingjelly_tools import tool_probes
 
 __all__ = ["audit_spikingjelly"]
 
@@ -22,6 +23,7 @@ def _probes() -> Iterator[Probe]:
     yield from surrogate_probes()
     yield from neuron_probes()
     yield from single_probes()
+    yield from tool_probes()
 
 
 def audit_spikingjelly() -> PeerAudit:
@@ -30,5 +32,5 @@ def audit_spikingjelly() -> PeerAudit:
     Raises:
         ToolNotFoundError: it is not installed.
     """
-    modules = ("functional", "layer", "neuron", "rnn", "surrogate")
+    modules = ("encoding", "functional", "layer", "neuron", "rnn", "surrogate")
     return run_audit("spikingjelly", "spikingjelly.activation_based", modules, "sj", _probes)
