@@ -46,7 +46,7 @@ def check_reproducers(audit: PeerAudit, folder: Path) -> None:
     for finding, (code, numbers) in zip(audit.findings, run_scripts(sources, folder), strict=True):
         lines = re.findall(r"^(?:import|from) .*$", finding.reproducer, re.M)
         imports = {line.split()[1].split(".")[0] for line in lines}
-        allowed = {audit.framework, "torch", "math", "copy", "typing", "collections", "__future__"}
+        allowed = {audit.framework, "torch", "math", "copy", "typing", "collections", "warnings", "__future__"}
         assert imports <= allowed, finding.key
         assert code == 1, finding.key
         assert numbers["documented"] == pytest.approx(finding.documented, rel=1e-6), finding.key

@@ -140,7 +140,7 @@ def _helpers() -> Iterator[Probe]:
         "get_network_activations.names",
         "utils.get_network_activations",
         "forward",
-        "name_list: by default all layers of the model",
+        "name_list: 'list of all layers whose activations need to be compared', None by default",
         "the default reads layer_name of the pairs (name, module) that Network.layers is: AttributeError",
         default_names,
     )
