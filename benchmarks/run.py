@@ -1,4 +1,4 @@
-"""All benchmarks in turn, then ``benchmarks/README.md`` and the tables of README.md and of four pages in docs."""
+"""All benchmarks in turn, then ``benchmarks/README.md`` and the tables of README.md and of six pages in docs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import baseline
 import bit_true_kernels
+import budget
 import digits
 import fashion_mnist
 import folded
@@ -33,6 +34,7 @@ SCRIPTS = (
     "verification",
     "folded",
     "baseline",
+    "budget",
 )
 
 TEMPLATE = """# Benchmarks
@@ -100,6 +102,12 @@ the same tools, one seed of training and one of placement. What the columns mean
 ![Accuracy against area times time](results/baseline.svg)
 
 {baseline}
+## Training within a budget
+
+Digits, 64-32-10, {budget_epochs} epochs; tables and clock are estimates of the cost model. The random design is chosen
+by its accuracy on held-back training samples; both rows are three seeds.
+
+{budget}
 ## Bit-true kernels
 
 {bit_true_kernels_machine} Native kernels, {bit_true_kernels_level}. Equal integers are checked before anything is
@@ -196,6 +204,8 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         folded=folded.table(results["folded"]),
         folded_machine=_machine(results["folded"]["machine"]),
         baseline=baseline.table(results["baseline"]),
+        budget=budget.table(results["budget"]),
+        budget_epochs=sum(budget.EPOCHS.values()),
         bit_true_kernels=bit_true_kernels.table(results["bit_true_kernels"]),
         bit_true_kernels_machine=_machine(results["bit_true_kernels"]["machine"]),
         bit_true_kernels_level=results["bit_true_kernels"]["kernels"].removeprefix("native, "),
@@ -221,6 +231,7 @@ def main() -> None:
     project = HERE.parent
     _put(project / "README.md", readme(results))
     _put(project / "docs" / "baseline.md", f"\n{baseline.table(results['baseline'])}\n")
+    _put(project / "docs" / "synthesis.md", f"\n{budget.table(results['budget'])}\n")
     _put(project / "docs" / "hardware.md", f"\n{folded.table(results['folded'])}\n")
     _put(project / "docs" / "spiking.md", f"\n{spiking.table(results['spiking'])}\n")
     _put(project / "docs" / "kernels.md", f"\n{bit_true_kernels.table(results['bit_true_kernels'])}\n")
