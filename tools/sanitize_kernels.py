@@ -15,7 +15,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "build" / "sanitized"
-TESTS = ("tests/agreement/test_table_kernels.py", "tests/unit/test_kernels.py")
+TESTS = (
+    "tests/agreement/test_table_kernels.py",
+    "tests/agreement/test_spiking_kernels.py",
+    "tests/unit/test_kernels.py",
+    "tests/unit/test_nn_slope.py",
+)
 # Tests whose children load the module of the source tree, which the preloaded sanitizer does not concern.
 DESELECTED = "not forked and not variable"
 _TIMEOUT = 1800
