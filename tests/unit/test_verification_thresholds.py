@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bitprop.errors import ConfigError, DataError
+from bitprop.surrogate import make_surrogate
 from bitprop.testing import assert_gradients
 from bitprop.verification.claim import Claim, SiteClaim
 from bitprop.verification.replay import RunError
@@ -102,6 +103,100 @@ def test_a_tensor_that_is_a_plain_attribute_is_held_in_float64_too() -> None:
     assert verify(model, X, Y, nn.functional.cross_entropy).status == "PASS"
     assert model.matrix.dtype == torch.float32
     assert torch.equal(model.matrix, before)
+
+
+# --- two layers in one module ---------------------------------------------------------------------------------------
+
+SPIKE = make_surrogate("atan", 2.0)
+
+
+class Two(nn.Module):
+    """Two layers of neurons in one loop; either may have its reset detached."""
+
+    def __init__(self, first: bool, second: bool) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(2)
+        self.enter, self.between = nn.Linear(4, 8), nn.Linear(8, 3)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+        self.first, self.second = first, second
+
+    def forward(self, x: Tensor) -> Any:
+        u, v = torch.zeros(x.shape[1], 8, dtype=x.dtype), torch.zeros(x.shape[1], 3, dtype=x.dtype)
+        total = torch.zeros_like(v)
+        for x_t in x:
+            u = 0.9 * u + self.enter(x_t)
+            s = SPIKE(u - 1.0)
+            u = u - (s.detach() if self.first else s)
+            v = 0.9 * v + self.between(s)
+            z = SPIKE(v - 1.0)
+            v = v - (z.detach() if self.second else z)
+            total = total + z
+        return total
+
+
+@pytest.mark.parametrize("claimed", ["attached", "detached"])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+def test_every_layer_has_the_claimed_reset(claimed: Any, first: bool, second: bool) -> None:
+    claim = Claim(surrogate="atan", scale=2.0, reset=claimed)
+    report = verify(Two(first, second), X, Y, nn.functional.cross_entropy, claim=claim)
+    assert report.status == ("PASS" if first == second == (claimed == "detached") else "FAIL"), report.to_text()
+
+
+# --- operations without a forward mode, and none of spikes ----------------------------------------------------------
+
+
+class Attention(nn.Module):
+    """Attention over time before the neurons."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(2)
+        self.enter, self.leave = nn.Linear(4, 8), nn.Linear(8, 3)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator)
+
+    def forward(self, x: Tensor) -> Any:
+        heads = self.enter(x).reshape(*x.shape[:2], 2, 4).transpose(0, 2)
+        mixed = nn.functional.scaled_dot_product_attention(heads, heads, heads).transpose(0, 2).reshape(*x.shape[:2], 8)
+        u, total = torch.zeros(x.shape[1], 8, dtype=x.dtype), 0.0
+        for x_t in mixed:
+            u = 0.9 * u + x_t
+            s = SPIKE(u - 0.5)
+            u, total = u - s, total + self.leave(s)
+        return total
+
+
+def test_attention_is_replayed() -> None:
+    claim = Claim(surrogate="atan", scale=2.0, reset="attached")
+    assert verify(Attention(), X, Y, nn.functional.cross_entropy, claim=claim).status == "PASS"
+
+
+class Doubled(torch.autograd.Function):
+    """Twice its input, and a little more backwards."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        return 2.0 * x
+
+    @staticmethod
+    def backward(_ctx: Any, *grads: Tensor) -> Tensor:
+        return 2.001 * grads[0]
+
+
+def test_a_wrong_custom_function_behind_which_no_spike_comes() -> None:
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Any:
+            return Doubled.apply(self.layer(x))  # type: ignore[no-untyped-call]
+
+    report = verify(Last(), X[0], Y, nn.functional.cross_entropy)
+    assert report["tangent_replay"].status == "FAIL"
+    assert report["tangent_replay"].where.tensor in ("layer.weight", "layer.bias")
 
 
 # --- claims and runs ------------------------------------------------------------------------------------------------

@@ -280,12 +280,14 @@ def _detached(
 ) -> tuple[Any, ...] | None:
     spiking = list(dict.fromkeys(call.module for call in session.tape.spikes))
     held = [site for site in sites if site.discrete]
-    without = [m for m in spiking if _resets_attached(session, m, _nearest(m, held, spiking))]
+    places = list(dict.fromkeys((call.module, call.line) for call in session.tape.spikes))
+    without = [place for place in places if _resets_attached(session, place, _nearest(place[0], held, spiking))]
     if without:
-        call = next(c for c in session.tape.spikes if c.module == without[0])
+        call = next(c for c in session.tape.spikes if (c.module, c.line) == without[0])
         place = CutSite(0, "detach", call.module, call.line, call.step, discrete=True, in_loss=False)
-        name = without[0] or "(the model itself)"
-        return "FAIL", f"a detached reset is claimed, but module {name} detaches no spike: its reset is attached", place
+        name = call.module or "(the model itself)"
+        detail = f"module {name} detaches no spike of {call.line}: its reset is attached"
+        return "FAIL", f"a detached reset is claimed, but {detail}", place
     if held and abs(tangent(lambda site: session.passes(site) or site.discrete) - as_claimed) <= 1e-12:
         return "VACUOUS", "a detached reset is claimed, but attaching it makes no difference on these data", held[0]
     return None
@@ -301,13 +303,13 @@ def _nearest(module: str, held: list[CutSite], spiking: list[str]) -> list[CutSi
     return own
 
 
-def _resets_attached(session: Session, module: str, held: list[CutSite]) -> bool:
-    """Whether tangents at a module's spikes reach its next inputs, and no cut of its own stops any of them.
+def _resets_attached(session: Session, place: tuple[str, str], held: list[CutSite]) -> bool:
+    """Whether tangents at the spikes of a module's line reach their next inputs, and no cut of its own stops any.
 
     A recurrent connection carries them there too, past a detached reset; a cut of something else, such as a constant,
     stops none of them.
     """
-    calls = [call for call in session.tape.spikes if call.module == module]
+    calls = [call for call in session.tape.spikes if (call.module, call.line) == place]
     pairs = [
         (call, following)
         for call in calls

@@ -64,7 +64,7 @@ def rescaled_bias(sinabs: Any, kind: str) -> tuple[float, float]:
 
 def positive_weights(sinabs: Any, bias: float) -> tuple[float, float]:
     """Difference that input_diff_hook stores where all weights and the output are positive already: 0."""
-    layer = torch.nn.Linear(1, 1)
+    layer: Any = torch.nn.Linear(1, 1)
     with torch.no_grad():
         layer.weight.fill_(1.0)
         layer.bias.fill_(bias)
@@ -75,7 +75,7 @@ def positive_weights(sinabs: Any, bias: float) -> tuple[float, float]:
 
 def linear_operations(sinabs: Any, steps: int) -> tuple[float, float]:
     """Synaptic operations a step of a Linear of 3 to 4, where every input spikes in every step: 12."""
-    layer = torch.nn.Linear(3, 4)
+    layer: Any = torch.nn.Linear(3, 4)
     layer.register_forward_hook(sinabs.hooks.linear_layer_synops_hook)
     layer(torch.ones(2, steps, 3) if steps else torch.ones(2, 3))
     return 12.0, float(layer.hook_data["layer_synops_per_timestep"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bitprop.errors import BitpropError
 from bitprop.verification.replay._carrier import CarrierError
@@ -75,12 +76,12 @@ def inside(recorder: Recorder) -> Iterator[None]:
 
 @contextmanager
 def eager() -> Iterator[None]:
-    """Compiled functions run as they were written."""
+    """Compiled functions run as they were written, and attention by plain products, which have a forward mode."""
     stance = getattr(getattr(torch, "compiler", None), "set_stance", None)
-    if stance is None:
-        yield
-        return
-    with stance("force_eager"):
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if stance is not None:
+            stack.enter_context(stance("force_eager"))
         yield
 
 

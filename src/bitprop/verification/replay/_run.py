@@ -134,7 +134,8 @@ class Session:
             with recorder:
                 outputs = [call.output for call in tape.spikes]
                 wanted = [x for x in outputs if x.requires_grad]
-                found = iter(torch.autograd.grad(loss, wanted, allow_unused=True)) if loss.requires_grad else iter(())
+                reached = torch.autograd.grad(loss, wanted, allow_unused=True) if wanted and loss.requires_grad else ()
+                found = iter(reached)
                 grads = [next(found, None) if x.requires_grad else None for x in outputs]
         self.evaluations += 3
         return [torch.zeros_like(x) if g is None else g.detach() for x, g in zip(outputs, grads, strict=True)]
