@@ -56,10 +56,16 @@ def similarity_loss(sj: Any, loss: str) -> tuple[float, float]:
 def dropped_connections(sj: Any, current: float) -> tuple[float, float]:
     """Whether DropConnectLinear without a bias has a finite output in evaluation: 1."""
     layer = sj.layer.DropConnectLinear(3, 2, bias=False, samples_num=4).eval()
+    # on by default; torch.compile turns it off for the whole process
+    distribution: Any = torch.distributions.Distribution
+    before = distribution._validate_args
+    distribution.set_default_validate_args(True)
     try:
         return 1.0, float(layer(torch.full((1, 3), current)).isfinite().all())
     except ValueError:
         return 1.0, 0.0
+    finally:
+        distribution.set_default_validate_args(before)
 
 
 def tool_probes() -> Iterator[Probe]:
