@@ -133,6 +133,8 @@ def check_tangent_replay(
         ...     def __init__(self):
         ...         super().__init__()
         ...         self.fc = nn.Linear(3, 2)
+        ...         nn.init.constant_(self.fc.weight, 0.4)
+        ...         nn.init.zeros_(self.fc.bias)
         ...     def forward(self, x):
         ...         u = torch.zeros(x.shape[1], 2, dtype=x.dtype)
         ...         total = 0.0
