@@ -64,9 +64,7 @@ def coded_slopes(calls: list[SpikeCall]) -> None:
 def _gradients(call: SpikeCall, x: Tensor, others: dict[int, Tensor]) -> tuple[Tensor | None, ...]:
     """Derivatives of the sum of all spikes by the input and by other arguments."""
     with torch.enable_grad():
-        output = call.evaluate(
-            *(x if i == call.position else others.get(i, value) for i, value in enumerate(call.arguments))
-        )
+        output = call.at(x, others)
         if not output.requires_grad:
             return ()
         return torch.autograd.grad(output.sum(), [x, *others.values()], allow_unused=True)

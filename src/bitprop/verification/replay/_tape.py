@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -126,10 +126,7 @@ class SpikeCall:
 
     def _is_threshold(self, position: int) -> bool:
         def fired(shift: float, other: float) -> Tensor:
-            arguments = list(self.arguments)
-            arguments[self.position] = self.x0 + shift
-            arguments[position] = self.arguments[position] + other
-            return self.evaluate(*arguments)
+            return self.at(self.x0 + shift, {position: self.arguments[position] + other})
 
         far = 4.0 * float(self.x0.abs().max()) + 4.0 if self.x0.numel() else 4.0
         try:
@@ -140,11 +137,10 @@ class SpikeCall:
         except Exception:
             return False
 
-    def at(self, x: Tensor) -> Tensor:
-        """The spike function at another input, with its other arguments as they were."""
-        arguments = list(self.arguments)
-        arguments[self.position] = x
-        return self.evaluate(*arguments)
+    def at(self, x: Tensor, others: Mapping[int, Tensor] | None = None) -> Tensor:
+        """The spike function at another input, with its other arguments as they were, but for those by position."""
+        changed = {**(others or {}), self.position: x}
+        return self.evaluate(*(changed.get(i, value) for i, value in enumerate(self.arguments)))
 
 
 @dataclass
