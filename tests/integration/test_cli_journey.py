@@ -145,9 +145,24 @@ def lines(path: Path) -> int:
     return path.read_text(encoding="utf-8").count("\n") if path.is_file() else 0
 
 
+# A machine that is busy elsewhere may look at the log late: from an epoch on, the run takes its time over every step.
+SLOWED = """
+import sys, time
+from bitprop.cli import main
+from bitprop.training import loop
+after, run_epoch = int(sys.argv.pop(1)), loop._Trainer.run_epoch
+def slowed(self, module, optimizer, on_batch):
+    wait = 0.1 if self.state.epoch >= after else 0.0
+    return run_epoch(self, module, optimizer, lambda: (on_batch(), time.sleep(wait))[0])
+loop._Trainer.run_epoch = slowed
+main()
+"""
+
+
 def interrupted(config: Path, folder: Path, number: signal.Signals, after: int) -> subprocess.CompletedProcess[str]:
     """Train in another process, and send it a signal once so many epochs are on disk."""
-    command = [sys.executable, "-m", "bitprop", "train", str(config), "-o", str(folder), "--threads", "1"]
+    program = [sys.executable, "-c", SLOWED, str(after)]
+    command = [*program, "train", str(config), "-o", str(folder), "--threads", "1"]
     process = subprocess.Popen(
         [*command, "--resume"] if folder.exists() else command,
         stdout=subprocess.PIPE,
