@@ -211,7 +211,7 @@ def detach_audit(session: Session, *, seed: int = 0) -> GradientVerificationResu
         claimed and none is; ``VACUOUS`` if a detached reset is claimed and makes no difference on these data.
     """
     claim = session.claim
-    sites = [site for site in session.tape.cuts if not site.in_loss and not site.straight_through]
+    sites = [site for site in session.tape.cuts if not site.granted]
     describe = {"attached": "the reset is attached", "detached": "the reset is detached"}
     said = describe.get(claim.reset, "the reset is as coded")
     stops = f"stop at {', '.join(claim.cuts)}" if claim.cuts else "stop nowhere else"

@@ -24,7 +24,15 @@ from bitprop.verification.gradients import GradientVerifier
 from bitprop.verification.jvp_vjp import check_jvp_vjp
 from bitprop.verification.own_neurons import check_own_neurons
 from bitprop.verification.paths import check_determinism, detach_audit
-from bitprop.verification.replay import Problem, RunError, Session, replay_result, replay_session, with_gradients
+from bitprop.verification.replay import (
+    Problem,
+    RunError,
+    Session,
+    check_data,
+    replay_result,
+    replay_session,
+    with_gradients,
+)
 from bitprop.verification.replay._tape import SpikeCall
 from bitprop.verification.result import GradientVerificationResult
 from bitprop.verification.smooth import check_smooth_taylor
@@ -262,7 +270,12 @@ def _modes(call: SpikeCall, seed: int) -> GradientVerificationResult:
     """Forward mode against reverse mode of one spike function, at the inputs that it had."""
     try:
         return check_jvp_vjp(call.at, call.x0, seed=seed, name=call.function)
-    except (RuntimeError, NotImplementedError, TypeError, ValueError) as error:
+    except (
+        RuntimeError,
+        NotImplementedError,
+        TypeError,
+        ValueError,
+    ) as error:  # made for reverse mode
         return GradientVerificationResult(
             name="jvp_vjp",
             claim=f"{call.function}: forward mode and reverse mode agree",
@@ -399,7 +412,7 @@ class BackpropagationVerificationSuite:
         for batch in batches:
             if not isinstance(batch, tuple | list) or len(batch) != 2:
                 raise ShapeError(f"expected batches (inputs, targets) in the loader, got {shortened(batch)}")
-            Problem(model, batch[0], batch[1], loss_fn, reset_state)  # refuses data that are not finite
+            check_data(*batch)
         inputs, targets = batches[0]
         report = verify(
             model,

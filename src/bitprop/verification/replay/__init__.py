@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bitprop.verification.replay._check import TOLERANCES, check_tangent_replay, replay_result, replay_session
 from bitprop.verification.replay._run import OpaqueSpikesError, Session
-from bitprop.verification.replay._world import Problem, RunError, Snapshot, random_state, with_gradients
+from bitprop.verification.replay._world import Problem, RunError, Snapshot, check_data, random_state, with_gradients
 
 __all__ = [
     "TOLERANCES",
@@ -13,6 +13,7 @@ __all__ = [
     "RunError",
     "Session",
     "Snapshot",
+    "check_data",
     "check_tangent_replay",
     "random_state",
     "replay_result",

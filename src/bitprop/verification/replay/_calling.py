@@ -86,11 +86,18 @@ def eager() -> Iterator[None]:
 
 
 @contextmanager
-def named_errors(what: str) -> Iterator[None]:
-    """Exceptions of somebody else's code, with their type and what was running."""
+def named_errors(what: str, *more: type[Exception]) -> Iterator[None]:
+    """Exceptions of somebody else's code, and those of ``more``, with their type and what was running."""
     try:
         yield
-    except (BitpropError, CarrierError):
-        raise
+    except (BitpropError, CarrierError) as error:
+        if not isinstance(error, more):
+            raise
+        raise RunError(f"{what} cannot go through the model: {error}") from error
     except (Exception, SystemExit) as error:
+        if "does not have a grad_fn" in str(error):
+            raise RunError(
+                f"{what} met a call of autograd inside the model or the loss, as of a gradient penalty, "
+                "which would have to be differentiated twice; verify the model and the loss without it"
+            ) from error
         raise RunError(f"{what} raised {type(error).__name__}: {error}") from error

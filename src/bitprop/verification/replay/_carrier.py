@@ -28,6 +28,8 @@ __all__ = ["COMPLEX", "DUAL", "AbstractCarrier", "CarrierError"]
 
 # A power of two, so that scaling by it is exact; its square is below the rounding of float64 even beside large numbers
 _STEP = 2.0**-66
+# Backward passes that stand for one operation's forward derivative, at most
+_ROWS = 1 << 14
 _NARROW = (torch.complex64, torch.complex32)
 
 
@@ -93,7 +95,12 @@ class _Dual(AbstractCarrier):
         return forward_ad.dual_level()
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except NotImplementedError as error:
+            if not _is_no_forward_mode(error):
+                raise
+        return _by_rows(function, args, kwargs, _parts_of_float, self.join)
 
 
 # Complex results that are not holomorphic in their arguments; a real result of a complex argument shows itself.
@@ -160,6 +167,9 @@ class _Complex(AbstractCarrier):
             return self._by_duals(function, args, kwargs)  # abs, norm, var: real although an argument was complex
         return result
 
+    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self.primal(x), self.tangent(x)
+
     def _by_duals(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One operation on dual numbers, its result brought back to complex ones."""
         in_place = _is_in_place(function)
@@ -180,13 +190,67 @@ class _Complex(AbstractCarrier):
                 return self.join(primal, torch.zeros_like(primal) if tangent is None else tangent).clone()
 
             lowered = pytree.tree_map(lower, (args, kwargs))
-            result = pytree.tree_map(lift, function(*lowered[0], **lowered[1]))
+            try:
+                result = pytree.tree_map(lift, function(*lowered[0], **lowered[1]))
+            except NotImplementedError as error:
+                if not _is_no_forward_mode(error):
+                    raise
+                result = _by_rows(function, args, kwargs, self._parts, self.join)
         if in_place and isinstance(args[0], Tensor):
             if not args[0].is_complex():
                 raise CarrierError("an operation writes a tangent into a real tensor")
             args[0].copy_(result)
             return args[0]
         return result
+
+
+def _parts_of_float(x: Tensor) -> tuple[Tensor, Tensor | None]:
+    return _parts(x) if x.is_floating_point() else (x, None)
+
+
+def _is_no_forward_mode(error: NotImplementedError) -> bool:
+    return "forward AD" in str(error)
+
+
+def _by_rows(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    parts: Callable[[Tensor], tuple[Tensor, Tensor | None]],
+    join: Callable[[Tensor, Tensor], Tensor],
+) -> Any:
+    """An operation that PyTorch has no forward derivative of: one backward pass for each of its results' numbers."""
+    if _is_in_place(function):
+        raise CarrierError(f"PyTorch has no forward derivative of {getattr(function, '__name__', function)}")
+    leaves, structure = pytree.tree_flatten((args, kwargs))
+    moved: list[tuple[Tensor, Tensor]] = []
+    for index, leaf in enumerate(leaves):
+        if isinstance(leaf, Tensor):
+            primal, tangent = parts(leaf)
+            leaves[index] = primal.detach().clone()
+            if tangent is not None:
+                moved.append((leaves[index].requires_grad_(), tangent))
+    with torch.enable_grad():
+        args, kwargs = pytree.tree_unflatten(leaves, structure)
+        result = function(*args, **kwargs)
+
+    def lift(y: Any) -> Any:
+        if not isinstance(y, Tensor) or not y.requires_grad:
+            return y
+        if y.numel() > _ROWS:
+            raise CarrierError(
+                f"PyTorch has no forward derivative of {getattr(function, '__name__', function)}, and its result of "
+                f"{y.numel()} numbers is beyond the {_ROWS} that are differentiated one by one; verify on less data"
+            )
+        tangent = torch.zeros(y.numel(), dtype=torch.float64)
+        for row, number in enumerate(y.flatten()):
+            grads = torch.autograd.grad(number, [x for x, _ in moved], retain_graph=True, allow_unused=True)
+            for grad, (_, direction) in zip(grads, moved, strict=True):
+                if grad is not None:
+                    tangent[row] += (grad.double() * direction).sum()
+        return join(y.detach(), tangent.reshape(y.shape))
+
+    return pytree.tree_map(lift, result)
 
 
 def _getter_of(function: Any) -> str:

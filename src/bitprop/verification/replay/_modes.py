@@ -18,7 +18,15 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from bitprop.verification.replay._carrier import COMPLEX, AbstractCarrier, CarrierError
-from bitprop.verification.replay._tape import CutKind, CutSite, ModulePath, Tape, is_discrete, source_line
+from bitprop.verification.replay._tape import (
+    CutKind,
+    CutSite,
+    ModulePath,
+    Tape,
+    in_parametrization,
+    is_discrete,
+    source_line,
+)
 
 __all__ = ["Recorder", "Replayer"]
 
@@ -156,6 +164,7 @@ class Recorder(_Mode):
             step=self._tape.step(module, f"{kind} {line}"),
             discrete=is_discrete(x),
             in_loss=self._path.outside,
+            by_pytorch=in_parametrization(),
         )
         self._tape.cuts.append(site)
         return site
@@ -283,10 +292,18 @@ class Replayer(_Mode):
             self._on(_methods("as_tensor", "asarray"), self._as_tensor)
 
     def _plain(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = kwargs.get("out")
+        if isinstance(out, Tensor):  # written afterwards: a derivative of the writing form is what PyTorch lacks
+            kwargs = {key: value for key, value in kwargs.items() if key != "out"}
         result = self._carrier.call(function, args, kwargs)
         if self._blocked and not torch.is_grad_enabled():
-            return pytree.tree_map(self._stripped if self._blocked[-1] else self._undecided, result)
-        return result
+            result = pytree.tree_map(self._stripped if self._blocked[-1] else self._undecided, result)
+        return self._written(out, result) if isinstance(out, Tensor) else result
+
+    def _written(self, out: Tensor, result: Tensor) -> Tensor:
+        if self._complex and result.is_complex() and not out.is_complex():
+            raise CarrierError("an operation writes a tangent into a real tensor")
+        return (out if out.shape == result.shape else out.resize_(result.shape)).copy_(result)
 
     def _undecided(self, x: Any) -> Any:
         """What a block without gradients gives, where the claim does not know the block."""

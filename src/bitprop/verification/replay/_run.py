@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import CheckpointFunction
 
 from bitprop.errors import BitpropError, ConfigError
 from bitprop.verification.claim import Claim
@@ -165,6 +166,11 @@ class Session:
         kinds: dict[tuple[Any, ...], str] = {}
 
         def handle(cls: type, original: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+            if cls is CheckpointFunction:
+                raise RunError(
+                    f"expected no reentrant checkpointing, met it at {source_line()}: its backward pass runs a part of "
+                    "the model anew, out of sight; checkpoint with use_reentrant=False"
+                )
             with torch._C.DisableTorchFunction() if not self._lift else inside(recorder):
                 output = original(*args)
             key = (cls, tuple(x.shape for x in args if isinstance(x, Tensor)))
@@ -307,7 +313,7 @@ class Session:
 
     def passes(self, site: CutSite) -> bool:
         """Whether the claim lets gradients pass a cut of the code."""
-        if site.in_loss or site.straight_through or self.claim.allows_cut(site.line):
+        if site.granted or self.claim.allows_cut(site.line):
             return False
         return self.claim.reset == "attached" if site.discrete else True
 
@@ -344,7 +350,8 @@ class Session:
         try:
             return self._replay(directions, injections or {}, passes or self.passes, coded, COMPLEX)
         except (CarrierError, RunError):
-            return self._replay(directions, injections or {}, passes or self.passes, coded, DUAL)
+            with named_errors("the replay", CarrierError):
+                return self._replay(directions, injections or {}, passes or self.passes, coded, DUAL)
 
     def _replay(
         self,

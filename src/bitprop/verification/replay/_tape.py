@@ -7,14 +7,26 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CustomCall", "CutSite", "ModulePath", "SpikeCall", "Tape", "is_discrete", "source_line"]
+__all__ = [
+    "CustomCall",
+    "CutSite",
+    "ModulePath",
+    "SpikeCall",
+    "Tape",
+    "in_parametrization",
+    "is_discrete",
+    "source_line",
+]
 
 _TORCH = str(Path(torch.__file__).parent)
+_GRAD_MODE = tuple(f"{_TORCH}/{name}.py" for name in ("autograd/grad_mode", "utils/_contextlib", "overrides"))
+_PARAMETRIZATIONS = f"{_TORCH}/nn/utils/"
 _HERE = str(Path(__file__).parent)
 _SURROGATES = str(Path(__file__).parents[2] / "surrogate")
 CutKind = Literal["detach", "data", "no_grad", "comparison", "value"]
@@ -31,6 +43,14 @@ def source_line() -> str:
             break
         frame = frame.f_back
     return ""
+
+
+def in_parametrization() -> bool:
+    """Whether the caller is a weight's parametrization that comes with PyTorch."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith((_HERE, *_GRAD_MODE)):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(_PARAMETRIZATIONS)
 
 
 def is_discrete(x: Tensor) -> bool:
@@ -134,7 +154,7 @@ class SpikeCall:
                 # nearly all: what lies within rounding of the threshold may go over
                 same = all(bool((fired(d, d) == self.s0).double().mean() > 0.99) for d in (0.375, -1.125))
                 return same and bool((fired(0.0, far) < fired(0.0, -far)).any())
-        except Exception:
+        except Exception:  # somebody else's function refuses other arguments: nothing is known of it
             return False
 
     def at(self, x: Tensor, others: Mapping[int, Tensor] | None = None) -> Tensor:
@@ -180,6 +200,7 @@ class CutSite:
         discrete: the tensor held decisions (spikes, masks).
         in_loss: it happened outside every module.
         straight_through: part of a construct whose value is a spike and whose slope is that of a soft function.
+        by_pytorch: one of PyTorch's own, as in its spectral norm, whose vectors are constants by definition.
     """
 
     index: int
@@ -190,6 +211,12 @@ class CutSite:
     discrete: bool
     in_loss: bool
     straight_through: bool = False
+    by_pytorch: bool = False
+
+    @property
+    def granted(self) -> bool:
+        """Whether gradients may stop here whatever is claimed."""
+        return self.in_loss or self.straight_through or self.by_pytorch
 
 
 class Tape:

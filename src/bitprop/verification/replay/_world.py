@@ -29,6 +29,7 @@ __all__ = [
     "Snapshot",
     "arguments_of",
     "call_loss",
+    "check_data",
     "double_precision",
     "random_state",
     "swapped",
@@ -74,6 +75,23 @@ def map_floats(function: Callable[[Tensor], Tensor], value: Any) -> Any:
     return pytree.tree_map(lambda x: function(x) if isinstance(x, Tensor) and x.is_floating_point() else x, value)
 
 
+def check_data(inputs: Any, targets: Any) -> None:
+    """Refuse data that nothing can be learned from.
+
+    Raises:
+        DataError: no number among the inputs, or one that is not finite.
+    """
+    tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, Tensor)]
+    if tensors and not any(leaf.numel() for leaf in tensors):
+        shapes = ", ".join(str(list(leaf.shape)) for leaf in tensors)
+        raise DataError(f"expected inputs with at least one number, got {shapes}; give a batch of one or more")
+    for name, value in (("inputs", inputs), ("targets", targets)):
+        for leaf in pytree.tree_leaves(value):
+            if isinstance(leaf, Tensor) and leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
+                bad = (~torch.isfinite(leaf)).nonzero()[0].tolist()
+                raise DataError(f"expected finite {name}, got {float(leaf[tuple(bad)])} at {bad}; clean the data")
+
+
 @dataclass(frozen=True)
 class Problem:
     """What is verified: a model on given data.
@@ -101,11 +119,9 @@ class Problem:
             raise ShapeError("expected parameters with a shape, got lazy ones; call the model once before")
         if not callable(self.loss_fn):
             raise ShapeError(f"expected a loss function of (outputs, targets), got {self.loss_fn!r}")
-        for name, value in (("inputs", self.inputs), ("targets", self.targets)):
-            for leaf in pytree.tree_leaves(value):
-                if isinstance(leaf, Tensor) and leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
-                    bad = (~torch.isfinite(leaf)).nonzero()[0].tolist()
-                    raise DataError(f"expected finite {name}, got {float(leaf[tuple(bad)])} at {bad}; clean the data")
+        if any(p.is_meta for p in (*self.model.parameters(), *self.model.buffers())):
+            raise ShapeError("expected parameters with values, got some on the meta device; call to_empty and set them")
+        check_data(self.inputs, self.targets)
 
     def outputs(self, inputs: Any) -> Any:
         """One forward pass."""
