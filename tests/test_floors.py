@@ -68,6 +68,7 @@ FLOORS = (
         (
             "bitprop.training.stochastic_backprop",
             "bitprop.training.loop",
+            "bitprop.training.outcome",
             "bitprop.training.config",
             "bitprop.training.spiking",
         ),

@@ -52,7 +52,8 @@ from bitprop.runs import (
 )
 from bitprop.toolchain import SIMULATORS
 from bitprop.training.config import RunConfig, load_config
-from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics, TrainResult, train
+from bitprop.training.loop import CHECKPOINT, METRICS, train
+from bitprop.training.outcome import EpochMetrics, TrainResult
 from bitprop.verification.parity import ParityResult, check_parity
 
 __all__ = ["run_demo"]

@@ -31,7 +31,8 @@ from bitprop.lower import lower
 from bitprop.nn import SCNetwork
 from bitprop.nn.storage import load_network, save_network
 from bitprop.training.config import RunConfig, load_config, parse_config
-from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics, TrainResult, evaluate, train
+from bitprop.training.loop import CHECKPOINT, METRICS, evaluate, train
+from bitprop.training.outcome import EpochMetrics, TrainResult
 
 __all__ = [
     "CONFIG",

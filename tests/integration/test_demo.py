@@ -22,7 +22,8 @@ from bitprop.handoff.audit import audit_folder
 from bitprop.runs import MODEL, export_to, load_run, override
 from bitprop.toolchain import SIMULATORS
 from bitprop.training.config import RunConfig, parse_config
-from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics
+from bitprop.training.loop import CHECKPOINT, METRICS
+from bitprop.training.outcome import EpochMetrics
 
 
 class StopError(Exception):

@@ -36,7 +36,8 @@ from bitprop.runs import (
     use_threads,
 )
 from bitprop.training.config import RunConfig, load_config, parse_config
-from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics, train
+from bitprop.training.loop import CHECKPOINT, METRICS, train
+from bitprop.training.outcome import EpochMetrics
 
 FILES = {CONFIG, MODEL, SUMMARY, CHECKPOINT, METRICS}
 

@@ -18,7 +18,8 @@ from bitprop.errors import ArtifactError, ConfigError, RangeError
 from bitprop.nn import SCNetwork
 from bitprop.nn.storage import load_network, save_network
 from bitprop.training.config import RunConfig, load_config, parse_config
-from bitprop.training.loop import CHECKPOINT, METRICS, EpochMetrics, train
+from bitprop.training.loop import CHECKPOINT, METRICS, train
+from bitprop.training.outcome import EpochMetrics
 
 
 def blobs(samples: int = 120, seed: int = 3) -> Dataset:

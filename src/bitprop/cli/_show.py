@@ -20,7 +20,7 @@ from bitprop.cli._console import console, notes
 if TYPE_CHECKING:  # torch takes seconds to import; `bitprop --help` should not
     from bitprop.runs import Evaluation
     from bitprop.toolchain.flow import Implementation
-    from bitprop.training.loop import EpochMetrics
+    from bitprop.training.outcome import EpochMetrics
     from bitprop.verification.parity import ParityResult
 
 __all__ = [

@@ -27,14 +27,13 @@ from bitprop.nn import DesignChoice, SCNetwork
 from bitprop.seeds import derive_seed
 from bitprop.training.checkpoint import read_checkpoint, write_checkpoint
 from bitprop.training.config import RunConfig, TrainingConfig
+from bitprop.training.outcome import EpochMetrics, TrainResult
 
 __all__ = [
     "CHECKPOINT",
     "METRICS",
     "PHASES",
     "Constraint",
-    "EpochMetrics",
-    "TrainResult",
     "build_network",
     "evaluate",
     "train",
@@ -45,58 +44,6 @@ CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.jsonl"
 # Share of all steps over which the learning rate rises; it falls along a cosine after.
 _RISE = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class EpochMetrics:
-    """What one epoch gave.
-
-    Attributes:
-        epoch: from 1.
-        phase: ``warmup``, ``joint`` or ``finish``.
-        loss: mean training loss, costs included.
-        task_loss: mean cross-entropy of the training samples.
-        train_accuracy: share right while training.
-        validation_loss: mean cross-entropy of the validation samples in the epoch's mode, or ``None`` without any.
-        validation_accuracy: share right of those samples in the epoch's mode, or ``None``.
-        mean_length: expected stream length, weighted by products, in cycles.
-        design: per layer, probabilities, expected length, correlation, gain.
-    """
-
-    epoch: int
-    phase: str
-    loss: float
-    task_loss: float
-    train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-    mean_length: float
-    design: list[dict[str, Any]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain fields, in order."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    """The end of a run.
-
-    Attributes:
-        network: committed, in bit-true mode, with the best (or last) weights.
-        history: one entry per epoch.
-        choices: the design of every layer.
-        joint_accuracy: training accuracy of the mixture at the end of the joint phase, or ``None`` without one.
-        committed_accuracy: the same weights with the choice committed, before the finish, or ``None``.
-        stopped_early: whether patience ran out.
-    """
-
-    network: SCNetwork
-    history: list[EpochMetrics]
-    choices: list[DesignChoice]
-    joint_accuracy: float | None
-    committed_accuracy: float | None
-    stopped_early: bool
 
 
 class Constraint(Protocol):
