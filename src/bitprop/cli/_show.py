@@ -137,8 +137,8 @@ def show_parity(result: ParityResult) -> None:
         console.print(mismatch.describe(), soft_wrap=True)
 
 
-def show_implementation(result: Implementation) -> None:
-    """Area, clock and critical path."""
+def show_implementation(result: Implementation, shell: str) -> None:
+    """Area, clock and critical path of a design in a shell of something."""
     synthesis, typical = result.synthesis, result.typical
     capacity = synthesis.device.capacity
     rows = []
@@ -162,7 +162,7 @@ def show_implementation(result: Implementation) -> None:
     columns = ["module", "instance", "source", "logic ns", "wires ns"]
     console.print(_table(f"critical path, seed {typical.seed}", columns, path))
     console.print(
-        f"an estimate by {synthesis.tool} and {typical.tool}, the design in a shell of shift registers; "
+        f"an estimate by {synthesis.tool} and {typical.tool}, the design in a shell of {shell}; "
         "no hardware was measured",
         soft_wrap=True,
     )

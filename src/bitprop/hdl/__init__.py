@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from bitprop.hdl.emitter import EmittedDesign, alone_name, emit, generate, generate_alone, library
+from bitprop.hdl.emitter import (
+    EmittedDesign,
+    NetworkPorts,
+    alone_name,
+    emit,
+    generate,
+    generate_alone,
+    library,
+    ports_of,
+)
 
-__all__ = ["EmittedDesign", "alone_name", "emit", "generate", "generate_alone", "library"]
+__all__ = ["EmittedDesign", "NetworkPorts", "alone_name", "emit", "generate", "generate_alone", "library", "ports_of"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from bitprop.hdl._text import LIBRARY, render, signed_literal
 from bitprop.ops import OPS, verilog_path
 from bitprop.ops.encode import ENCODING_CODES
 
-__all__ = ["EmittedDesign", "alone_name", "emit", "generate", "generate_alone", "library"]
+__all__ = ["EmittedDesign", "NetworkPorts", "alone_name", "emit", "generate", "generate_alone", "library", "ports_of"]
 
 _ORIGIN = "an SC-NIR document"
 _STREAMS_PER_LINE = 12
@@ -52,6 +52,29 @@ class EmittedDesign:
     folder: Path
     design_files: tuple[str, ...]
     simulation_files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPorts:
+    """What the data ports of an emitted network carry.
+
+    Attributes:
+        stream: AXI streams (a layer is folded); else one vector in.
+        features: value integers of a sample.
+        lanes: of them in one beat.
+        beats: beats of a sample.
+        classes: logits.
+        class_width: bits of the decision.
+        logit_width: bits of a logit.
+    """
+
+    stream: bool
+    features: int
+    lanes: int
+    beats: int
+    classes: int
+    class_width: int
+    logit_width: int
 
 
 def _source(role: str, entry: SourceEntry) -> dict[str, Any]:
@@ -162,36 +185,50 @@ def generate_alone(document: Document, layer: int) -> dict[str, str]:
     return _shell(name, document.layers[layer : layer + 1], _chain(document, [layer]), -one, one)
 
 
+def _ports(layers: list[dict[str, Any]]) -> NetworkPorts:
+    features, classes = layers[0]["inputs"], layers[-1]["outputs"]
+    lanes = layers[0]["fold"].values_per_beat if layers[0]["folded"] else features
+    return NetworkPorts(
+        stream=any(layer["folded"] for layer in layers),
+        features=features,
+        lanes=lanes,
+        beats=-(-features // lanes),
+        classes=classes,
+        class_width=max(1, (classes - 1).bit_length()),
+        logit_width=layers[-1]["out_width"],
+    )
+
+
+def ports_of(document: Document) -> NetworkPorts:
+    """What the data ports of a network's top carry.
+
+    Raises:
+        NotExportableError: a source has no hardware.
+    """
+    return _ports(_chain(document, range(len(document.layers))))
+
+
 def _shell(name: str, chain: Sequence[DenseLayer], layers: list[dict[str, Any]], low: int, high: int) -> dict[str, str]:
     """Top, testbench and its clock around a chain of layers; AXI streams where one of them is folded."""
-    stream = any(layer["folded"] for layer in layers)
-    features = layers[0]["inputs"]
-    lanes = layers[0]["fold"].values_per_beat if layers[0]["folded"] else features
-    classes = layers[-1]["outputs"]
+    ports = _ports(layers)
     latency = latency_of(chain)
     context = {
+        **asdict(ports),
         "network": name,
         "origin": _ORIGIN,
         "numbers": f"{layers[0]['width']}-bit thresholds",
         "width": layers[0]["width"],
-        "stream": stream,
-        "features": features,
-        "lanes": lanes,
-        "beats": -(-features // lanes),
         "low": low,
         "high": high,
-        "shape": "-".join(str(size) for size in [features, *(layer["outputs"] for layer in layers)]),
+        "shape": "-".join(str(size) for size in [ports.features, *(layer["outputs"] for layer in layers)]),
         "layers": layers,
-        "classes": classes,
-        "class_width": max(1, (classes - 1).bit_length()),
-        "logit_width": layers[-1]["out_width"],
         "latency": latency,
         "interval": interval_of(chain),
         "patience": 4 * latency + 100,
-        "depth": 3 * len(layers) + 3 if stream else len(layers) + 2,
+        "depth": 3 * len(layers) + 3 if ports.stream else len(layers) + 2,
     }
     return {
-        f"{name}.v": render("stream_top.v.j2" if stream else "top.v.j2", context),
+        f"{name}.v": render("stream_top.v.j2" if ports.stream else "top.v.j2", context),
         f"{name}_tb.v": render("testbench.v.j2", context),
         f"{name}_tb_clock.v": render("clock.v.j2", context),
     }

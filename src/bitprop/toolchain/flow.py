@@ -15,14 +15,28 @@ from bitprop.errors import RangeError, SynthesisError, ToolTimeoutError
 from bitprop.toolchain.cache import ResultCache
 from bitprop.toolchain.device import Device
 from bitprop.toolchain.nextpnr import Placement, place_and_route
-from bitprop.toolchain.shell import wrap
-from bitprop.toolchain.yosys import Say, Synthesis, synthesise
+from bitprop.toolchain.shell import SHELL, wrap
+from bitprop.toolchain.yosys import Say, Synthesis, cells_of, synthesise, too_small
 
-__all__ = ["RESULT_SCHEMA", "Implementation", "implement"]
+__all__ = ["RESULT_SCHEMA", "Implementation", "Surroundings", "implement"]
 
 RESULT_SCHEMA = "bitprop.synthesis"
 
 Step = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is around a design on a real board, instead of the shell of shift registers.
+
+    Attributes:
+        shell: Verilog of the module :data:`~bitprop.toolchain.shell.SHELL` and of what it needs; the design is its
+            instance :data:`~bitprop.toolchain.shell.DESIGN`.
+        constraints: the board's pins.
+    """
+
+    shell: str
+    constraints: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,7 @@ def implement(
     *,
     seeds: Sequence[int] = (1, 2, 3),
     frequency_mhz: float = 100.0,
+    surroundings: Surroundings | None = None,
     timeout: float = 3600.0,
     cache: ResultCache | None = None,
     say: Say | None = None,
@@ -105,6 +120,7 @@ def implement(
         device: a part or its name.
         seeds: of the placements, at least one.
         frequency_mhz: what to aim at.
+        surroundings: a board's; placements then keep the part's configuration.
         timeout: seconds for each step.
         cache: where results are kept; ``None`` computes everything anew.
         say: told what happens.
@@ -125,7 +141,12 @@ def implement(
     tell("synthesis", 0, total)
     synthesis = synthesise(files, top, device, timeout=timeout, cache=cache, say=say)
     synthesis.check_fits()
-    wrapped = wrap(synthesis, timeout=timeout, cache=cache, say=say)
+    shell = None if surroundings is None else surroundings.shell
+    wrapped = wrap(synthesis, shell, timeout=timeout, cache=cache, say=say)
+    if surroundings is not None:
+        needed = cells_of(wrapped, SHELL, synthesis.device.family)
+        if short := synthesis.device.lacks(needed):
+            raise SynthesisError(too_small(f"{top} with what is around it", synthesis.device, needed, ", ".join(short)))
     placements: list[Placement] = []
     failures: dict[int, str] = {}
     first: SynthesisError | ToolTimeoutError | None = None
@@ -138,6 +159,8 @@ def implement(
                     wrapped,
                     seed=seed,
                     frequency_mhz=frequency_mhz,
+                    constraints="" if surroundings is None else surroundings.constraints,
+                    configure=surroundings is not None,
                     timeout=timeout,
                     cache=cache,
                     say=say,

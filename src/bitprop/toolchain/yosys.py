@@ -27,6 +27,7 @@ __all__ = [
     "YOSYS",
     "Say",
     "Synthesis",
+    "cells_of",
     "read_design",
     "run_yosys",
     "scope_of",
@@ -262,6 +263,20 @@ def _read_netlist(netlist: bytes, top: str, part: Device, tool: str, seconds: fl
         seconds=seconds,
         reused=reused,
     )
+
+
+def cells_of(netlist: bytes, module: str, family: str) -> Cells:
+    """What a module of a mapped netlist, in Yosys's JSON, consists of.
+
+    Raises:
+        SynthesisError: the netlist has no such module.
+    """
+    try:
+        cells = json.loads(netlist)["modules"][module]["cells"]
+        primitives = Counter(str(cell["type"]) for cell in cells.values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SynthesisError(f"expected a netlist with the module {module}, got something else") from error
+    return count_cells(family, primitives)
 
 
 def scope_of(name: str, scopes: Mapping[str, str]) -> str:
