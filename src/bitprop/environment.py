@@ -11,6 +11,7 @@ from typing import Any
 from bitprop import __version__, kernels
 from bitprop.errors import BitpropError
 from bitprop.toolchain import SIMULATORS
+from bitprop.toolchain.board import PACKERS
 from bitprop.toolchain.iverilog import IVERILOG, VVP
 from bitprop.toolchain.nextpnr import NEXTPNR
 from bitprop.toolchain.yosys import YOSYS, tool_version
@@ -22,6 +23,7 @@ _PROGRAMS = {"icarus": (IVERILOG, VVP)}
 _FLOW = {
     "yosys": (YOSYS, "-V"),
     **{f"nextpnr-{family}": (program, "--version") for family, program in NEXTPNR.items()},
+    **{f"bitstream-{family}": (program, "--version") for family, program in PACKERS.items()},
 }
 
 

@@ -23,7 +23,8 @@ def test_fields() -> None:
     assert found["versions"]["torch"] == torch.__version__
     assert all(isinstance(text, str) and text for text in found["versions"].values())
     assert [tool["name"] for tool in found["tools"]] == list(SIMULATORS)
-    assert [tool["name"] for tool in found["synthesis"]] == ["yosys", "nextpnr-ecp5", "nextpnr-ice40"]
+    flow = ["yosys", "nextpnr-ecp5", "nextpnr-ice40", "bitstream-ecp5", "bitstream-ice40"]
+    assert [tool["name"] for tool in found["synthesis"]] == flow
     for tool in found["tools"] + found["synthesis"]:
         assert set(tool) == {"name", "found", "version", "how_to_get"}
         assert bool(tool["version"]) == tool["found"] == (not tool["how_to_get"])

@@ -126,6 +126,8 @@ def test_yosys_reads_and_elaborates_it(golden: Document, tmp_path: Path, require
 def test_package_data_is_complete() -> None:
     folder = Path(generate.__code__.co_filename).parent
     assert sorted(path.name for path in (folder / "templates").iterdir()) == [
+        "board.v.j2",
+        "board_bench.v.j2",
         "clock.v.j2",
         "folded_layer.v.j2",
         "layer.v.j2",

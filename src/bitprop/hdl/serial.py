@@ -22,7 +22,16 @@ from bitprop.graph.timing import latency_cycles
 from bitprop.hdl._text import LIBRARY, render
 from bitprop.hdl.emitter import NetworkPorts, ports_of
 
-__all__ = ["SERIAL_LIBRARY", "Answer", "BoardPort", "Report", "SerialFormat", "board_bench", "board_top", "serial_library"]
+__all__ = [
+    "SERIAL_LIBRARY",
+    "Answer",
+    "BoardPort",
+    "Report",
+    "SerialFormat",
+    "board_bench",
+    "board_top",
+    "serial_library",
+]
 
 SERIAL_LIBRARY = (
     "bitprop_uart_receiver.v",
@@ -38,7 +47,7 @@ SERIAL_LIBRARY = (
 SILENCE = 20
 """A frame is given up after 2**20 clock cycles without a byte: 87 ms at 12 MHz, 42 ms at 25 MHz."""
 
-_BENCH_SILENCE = 14
+_BENCH_SILENCE = 12
 _MIN_CLOCKS = 8
 _MAX_BAUD_ERROR = 0.02
 _CRC_START = 0xFFFF
@@ -87,8 +96,8 @@ class SerialFormat:
     """Frames of a network's samples and answers.
 
     A sample is ``"S"``, its value integers, and a CRC (CCITT, from ``0xffff``, the high byte first) of those; an answer
-    is ``"A"``, the class, the logits, and a CRC; a report ``"E"``, one letter, and a CRC.  Integers are little-endian two's
-    complement in as few bytes as hold them.
+    is ``"A"``, the class, the logits, and a CRC; a report ``"E"``, one letter, and a CRC.  Integers are little-endian
+    two's complement in as few bytes as hold them.
 
     Attributes:
         features: value integers of a sample.
@@ -100,8 +109,8 @@ class SerialFormat:
     Example:
         >>> form = SerialFormat(features=2, value_bytes=1, class_bytes=1, classes=2, logit_bytes=1)
         >>> form.sample([3, -1]).hex()
-        '5303ff3f0e'
-        >>> list(form.answers(b"A\\x01\\x05\\xfe" + bytes.fromhex("bd53")))
+        '5303ff56ac'
+        >>> list(form.answers(b"A\\x01\\x05\\xfe" + bytes.fromhex("0a88")))
         [Answer(decision=1, logits=(5, -2))]
     """
 
@@ -148,7 +157,9 @@ class SerialFormat:
         try:
             content = b"".join(value.to_bytes(self.value_bytes, "little", signed=True) for value in values.tolist())
         except OverflowError as error:
-            raise RangeError(f"expected value integers of {8 * self.value_bytes} bits, got {values.tolist()}") from error
+            raise RangeError(
+                f"expected value integers of {8 * self.value_bytes} bits, got {values.tolist()}"
+            ) from error
         return b"S" + _with_crc(content)
 
     def answers(self, received: bytes) -> Iterator[Answer | Report]:
@@ -164,8 +175,8 @@ class SerialFormat:
             frame = received[place : place + size] if size else b""
             if size is None or len(frame) < size or _with_crc(frame[1:-2]) != frame[1:]:
                 raise SimulationError(
-                    f"expected whole answers from the board, got {received[place : place + 16].hex(' ')} at byte {place}; "
-                    "is the other end the board of this network, at this baud rate?"
+                    f"expected whole answers from the board, got {received[place : place + 16].hex(' ')} at byte "
+                    f"{place}; is the other end the board of this network, at this baud rate?"
                 )
             place += size
             if frame[:1] == b"E":

@@ -1,8 +1,8 @@
 """Boards that can be bought: their part, clock, serial line and pins, and bitstreams for them.
 
-Pins are those of the boards' published schematics and constraint files; a file per kind of board lies beside this module
-in ``boards``.  The programs that make a bitstream, ``yowasp-ecppack`` and ``yowasp-icepack``, come with nextpnr's Python
-packages; ``BITPROP_ECPPACK`` and ``BITPROP_ICEPACK`` name others.
+Pins are those of the boards' published schematics and constraint files; a file per kind of board lies beside this
+module in ``boards``.  The programs that make a bitstream, ``yowasp-ecppack`` and ``yowasp-icepack``, come with
+nextpnr's Python packages; ``BITPROP_ECPPACK`` and ``BITPROP_ICEPACK`` name others.
 """
 
 from __future__ import annotations

@@ -150,12 +150,14 @@ def check_board(
     actions.append((AWAIT, len(inputs) * form.answer_bytes))
     found = drive_board(document, board, actions, skew=skew, changes=changes, timeout=timeout)
     expected = run(document, inputs)
-    for sample, (logits, decision) in enumerate(
-        zip(expected.logits.tolist(), expected.decision.tolist(), strict=True)
-    ):
+    for sample, (logits, decision) in enumerate(zip(expected.logits.tolist(), expected.decision.tolist(), strict=True)):
         should, did = Answer(decision, tuple(logits)), found[sample] if sample < len(found) else None
         if did != should:
-            raise ParityError(f"expected {should} for sample {sample} of {document.name} over the serial line, got {did}")
+            raise ParityError(
+                f"expected {should} for sample {sample} of {document.name} over the serial line, got {did}"
+            )
     if len(found) != len(inputs):
-        raise ParityError(f"expected {len(inputs)} answers, got {len(found)}: the first too many is {found[len(inputs)]}")
+        raise ParityError(
+            f"expected {len(inputs)} answers, got {len(found)}: the first too many is {found[len(inputs)]}"
+        )
     return BoardParity(document.name, len(inputs), int(expected.logits.size + expected.decision.size))
