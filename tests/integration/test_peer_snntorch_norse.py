@@ -23,7 +23,7 @@ VERSIONS = {"snntorch": "1.0.0", "norse": "1.1.0"}
 
 KNOWN = {
     "snntorch": {
-        "gradient": {"Sigmoid.finite", "LeakySpikeOperator.derivative", "SpikeTime.silent"},
+        "gradient": {"Sigmoid.finite", "LeakySpikeOperator.derivative", "SpikeTime.silent", "TBPTT.truncation"},
         "forward": {
             "Leaky.zero",
             "inhibition.reset",
@@ -40,6 +40,14 @@ KNOWN = {
             "DeltaLeaky.graded_spikes_factor",
             "DeltaLeaky.beta",
             "AssociativeLeaky.state",
+            "inhibition.graded_spikes_factor",
+            "kernel_size.even",
+            "TBPTT.time_var",
+            "TBPTT.average",
+            "TBPTT.targets",
+            "rate.offset",
+            "targets_rate.incorrect_rate",
+            "targets_convert.latency",
         },
         "state": {
             "Lapicque.learn_beta",
@@ -51,6 +59,7 @@ KNOWN = {
             "StateLeaky.learnable",
             "AssociativeLeaky.num_spiking_neurons",
             "mse_temporal_loss.targets",
+            "utils.reset",
         },
         "dtype": {"surrogate.dtype", "SLSTM.dtype"},
         "documentation": {
@@ -62,10 +71,14 @@ KNOWN = {
             "Lapicque.zero-input",
             "Synaptic.spike_grad",
             "Alpha.tau",
-            "StateLeaky.beta",
             "LeakyParallel.shape",
             "AssociativeLeaky.value",
             "AssociativeLeaky.shape",
+            "latency.threshold",
+            "losses.scale",
+            "ce_rate_loss.accumulated",
+            "mse_count_loss.incorrect_rate",
+            "mse_membrane_loss.target",
         },
     },
     "norse": {
@@ -282,8 +295,32 @@ def test_findings_vanish_with_their_faults_in_snntorch(
     monkeypatch.setattr(snntorch.SpikingNeuron, "zeros", staticmethod(zeroed))
     monkeypatch.setattr(snntorch.SLSTM, "forward", lstm)
     monkeypatch.setattr(snntorch.Leaky, "_base_zero", base_zero)
+    fire, rate, look = snntorch.SpikingNeuron.fire_inhibition, snntorch.spikegen.rate, snntorch.utils._layer_check
+
+    def fire_scaled(self: Any, batch: int, mem: Any) -> Any:
+        return fire(self, batch, mem) * self.graded_spikes_factor
+
+    def rate_scaled(data: Any, num_steps: Any = False, gain: float = 1, offset: float = 0, **more: Any) -> Any:
+        return rate(data * gain + offset, num_steps, **more)
+
+    def detach_all(cls: Any) -> None:
+        for neuron in cls.instances:
+            for _, state in neuron.named_buffers():
+                state.detach_()
+
+    def reset_all(net: Any) -> None:
+        look(net=net)
+        for module in net.modules():
+            if hasattr(module, "reset_mem"):
+                module.reset_mem()
+
+    monkeypatch.setattr(snntorch.SpikingNeuron, "fire_inhibition", fire_scaled)
+    monkeypatch.setattr(snntorch.spikegen, "rate", rate_scaled)
+    monkeypatch.setattr(snntorch.Synaptic, "detach_hidden", classmethod(detach_all))
+    monkeypatch.setattr(snntorch.utils, "_layer_check", reset_all)
     audit = audit_snntorch()
-    gone = {"Sigmoid.finite", "SpikingNeuron.zeros", "SLSTM.state", "SLSTM.dtype", "Leaky.zero"}
+    gone = {"Sigmoid.finite", "SpikingNeuron.zeros", "SLSTM.state", "SLSTM.dtype", "Leaky.zero", "utils.reset"}
+    gone |= {"inhibition.graded_spikes_factor", "rate.offset", "TBPTT.truncation"}
     assert keys(audits["snntorch"]) - keys(audit) == gone
     assert keys(audit) <= keys(audits["snntorch"])
     (lstm_left,) = [finding for finding in audit.findings if finding.key == "snntorch.inhibition.lstm"]

@@ -100,15 +100,6 @@ def _state() -> Iterator[Probe]:
             m.learnable_count,
             (name, arguments),
         )
-    yield Probe(
-        "snntorch.StateLeaky.beta",
-        "StateLeaky",
-        "documentation",
-        "beta: 'membrane potential decay rate', as in Leaky, where a step multiplies the potential by beta",
-        "a step multiplies it by exp(-(1 - beta)), as the formula for the kernel says: 0.607 at beta = 0.5",
-        m.leaked,
-        ("StateLeaky", {"channels": 1}),
-    )
 
 
 def _parallel() -> Iterator[Probe]:

@@ -25,11 +25,12 @@ __all__ = [
     "dropped",
     "first_spike",
     "graded",
+    "graded_inhibited",
     "hidden_spike",
     "inhibited",
+    "kernel_run",
     "lapicque_beta",
     "lapicque_input",
-    "leaked",
     "learnable_alpha",
     "learnable_count",
     "lstm_dtype",
@@ -215,11 +216,25 @@ def graded(snntorch: Any, name: str, arguments: dict[str, Any]) -> tuple[float, 
     return 3.0, float(neuron(torch.full((1, 1, 1), 50.0))[0].detach())
 
 
-def leaked(snntorch: Any, name: str, arguments: dict[str, Any]) -> tuple[float, float]:
-    """Potential one step after a potential of 0.5, without input, at beta = 0.5: halved by a decay rate of 0.5."""
-    neuron = getattr(snntorch, name)(beta=0.5, **arguments)
-    _, mem = neuron(torch.tensor([0.5, 0.0]).view(2, 1, 1))
-    return 0.25, float(mem[1].detach())
+def graded_inhibited(snntorch: Any, inhibition: bool) -> tuple[float, float]:
+    """Largest of two spikes with graded_spikes_factor=3, both potentials far above the threshold."""
+    neuron = snntorch.Leaky(beta=0.5, graded_spikes_factor=3.0, inhibition=inhibition)
+    return 3.0, float(neuron(torch.tensor([[40.0, 50.0]]))[0].detach().max())
+
+
+def kernel_run(snntorch: Any, name: str, size: int, more: dict[str, Any]) -> tuple[float, float]:
+    """Spikes of a 4 x 4 input after two steps with a recurrent convolution of that size; NaN where it raises."""
+    with torch.random.fork_rng(devices=[]):
+        if name == "SConv2dLSTM":
+            neuron = snntorch.SConv2dLSTM(1, 1, size, init_hidden=True)
+        else:
+            neuron = getattr(snntorch, name)(beta=0.5, conv2d_channels=1, kernel_size=size, init_hidden=True, **more)
+    x = torch.ones(1, 1, 4, 4)
+    try:
+        neuron(x)
+        return 16.0, float(neuron(x).numel())
+    except RuntimeError:
+        return 16.0, math.nan
 
 
 def learnable_count(snntorch: Any, name: str, arguments: dict[str, Any]) -> tuple[float, float]:

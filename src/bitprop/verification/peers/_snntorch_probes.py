@@ -112,8 +112,31 @@ def _inhibition() -> Iterator[Probe]:
         ("SConv2dLSTM", (1, 2, 3), (1, 1, 2, 2)),
     )
 
+    for inhibition in (False, True):
+        yield Probe(
+            "snntorch.inhibition.graded_spikes_factor",
+            "Leaky",
+            "forward",
+            "graded_spikes_factor: 'output spikes are scaled this value, if specified'",
+            "with inhibition=True they are not",
+            m.graded_inhibited,
+            (inhibition,),
+        )
+
 
 def _arguments() -> Iterator[Probe]:
+    for name, more in (("RLeaky", {}), ("RSynaptic", {"alpha": 0.5}), ("SConv2dLSTM", {})):
+        for size in (3, 2):
+            yield Probe(
+                "snntorch.kernel_size.even",
+                name,
+                "forward",
+                "kernel_size: 'int or tuple', 'with padding to ensure the output matches the size of the input'; "
+                "SConv2dLSTM: 'Padding is automatically applied to ensure consistent sizes for hidden states'",
+                "both sides are padded with half the size: an even one makes the output larger by one, which raises",
+                m.kernel_run,
+                (name, size, more),
+            )
     yield Probe(
         "snntorch.SpikeRateEscape.place",
         "surrogate.spike_rate_escape",
@@ -226,6 +249,7 @@ def _states() -> Iterator[Probe]:
         "snntorch.SpikingNeuron.reset_mechanism",
         "Leaky.reset_mechanism",
         "state",
+        "reset_mechanism: 'Defines the reset mechanism applied to mem each time the threshold is met'; it can be set: "
         "'If reset_mechanism is modified, reset_mechanism_val is triggered to update'",
         "the state function chosen in the constructor stays: the neuron goes on subtracting",
         m.reset_switched,

@@ -16,16 +16,18 @@ from bitprop.verification.peers._snntorch_layers import layer_probes
 from bitprop.verification.peers._snntorch_losses import loss_probes
 from bitprop.verification.peers._snntorch_probes import neuron_probes
 from bitprop.verification.peers._snntorch_surrogates import surrogate_probes
+from bitprop.verification.peers._snntorch_training import training_probes
 
 __all__ = ["audit_snntorch", "snntorch_probes"]
 
 
 def snntorch_probes() -> Iterator[Probe]:
-    """Every statement about surrogates, neurons and losses of spike times."""
+    """Every statement about surrogates, neurons, losses, truncated backpropagation and encoders."""
     yield from surrogate_probes()
     yield from neuron_probes()
     yield from layer_probes()
     yield from loss_probes()
+    yield from training_probes()
 
 
 def audit_snntorch() -> PeerAudit:
@@ -44,4 +46,6 @@ def audit_snntorch() -> PeerAudit:
         finally:
             registry.instances = instances
 
-    return run_audit("snntorch", "snntorch", ("surrogate", "functional"), "snntorch", alone)
+    return run_audit(
+        "snntorch", "snntorch", ("backprop", "functional", "spikegen", "surrogate", "utils"), "snntorch", alone
+    )
