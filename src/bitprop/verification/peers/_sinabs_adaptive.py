@@ -107,6 +107,11 @@ def alif_copy(sinabs: Any) -> tuple[float, float]:
     return 0.0, float(copy.deepcopy(sinabs.layers.ALIF(5.0, 10.0, norm_input=False)).norm_input)
 
 
+def alif_start(sinabs: Any) -> tuple[float, float]:
+    """The attribute spike_threshold of a layer that has not been called yet: 1."""
+    return 1.0, float(sinabs.layers.ALIF(5.0, 10.0, shape=(1, 1)).spike_threshold)
+
+
 def alif_frozen(sinabs: Any) -> tuple[float, float]:
     """Trainable parameters of ALIF(train_alphas=True) after it was printed: three."""
     layer = sinabs.layers.ALIF(5.0, 10.0, tau_syn=5.0, train_alphas=True)
@@ -131,7 +136,7 @@ def adaptive_probes() -> Iterator[Probe]:
             subject,
             "gradient",
             "'if V(t) >= B(t)', B(t+1) = b0 + adapt_scale b(t), b(t+1) = rho b(t) + (1-rho) s(t); tau_adapt is a "
-            "trainable Parameter",
+            "Parameter, trained: 'exp(-1/tau) is used for training rather than tau itself'",
             "the spike functions return None for the threshold, so no gradient passes from a spike to the adaptive "
             "threshold: tau_adapt is trained through the reset only, and not at all with MembraneReset",
             alif_adaptation,
@@ -188,6 +193,13 @@ def adaptive_probes() -> Iterator[Probe]:
             "_param_dict holds 'all parameters relevant for creating a new instance with same parameters as self'",
             "norm_input is missing: copy.deepcopy turns norm_input=False into True",
             alif_copy,
+        ),
+        (
+            "initial-threshold",
+            "state",
+            "spike_threshold: 'The current spike threshold', 'By default set to 1.0'",
+            "a state like v_mem, it is 0 at the start and after reset_states, until the first step",
+            alif_start,
         ),
         (
             "train_alphas-frozen",

@@ -404,12 +404,12 @@ def exp_leak_bound(sinabs: Any) -> tuple[float, float]:
     return -0.5, float(layer(torch.full((1, 3, 1), -5.0)).min().detach())
 
 
-def reset_states(sinabs: Any, name: str, parameters: dict[str, Any], inside: bool) -> tuple[float, float]:
-    """Potential of a layer, in a Sequential or alone, after sinabs.reset_states: 0."""
+def reset_states(sinabs: Any, name: str, parameters: dict[str, Any]) -> tuple[float, float]:
+    """Potential of a layer in a Sequential after sinabs.reset_states: 0."""
     if "Recurrent" in name:
         parameters = {**parameters, "rec_connect": torch.nn.Identity()}
     layer = getattr(sinabs.layers, name)(**parameters)
-    model = torch.nn.Sequential(layer) if inside else layer
+    model = torch.nn.Sequential(layer)
     model(0.3 * torch.ones(1, 2, 1))
     sinabs.reset_states(model)
     return 0.0, float(layer.v_mem.detach())

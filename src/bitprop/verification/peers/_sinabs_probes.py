@@ -352,19 +352,7 @@ def _recurrent() -> Iterator[Probe]:
             m.reset_states,
             name,
             parameters,
-            True,
         )
-    yield sinabs_probe(
-        "reset_states.itself",
-        "layers.LIF",
-        "state",
-        "sinabs.reset_states: 'recursively reset all states of spiking layers within the model'",
-        "only children are looked at: a model that is a layer itself keeps its states",
-        m.reset_states,
-        "LIF",
-        lif,
-        False,
-    )
     for what in ("spikes", "gradient"):
         yield sinabs_probe(
             f"LIFRecurrent.{what}",

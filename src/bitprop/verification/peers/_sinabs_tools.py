@@ -11,17 +11,18 @@ import torch
 
 from bitprop.verification.peers._probes import Probe
 from bitprop.verification.peers._sinabs_measures import sinabs_probe
+from bitprop.verification.peers._sinabs_nir import nir_probes
 
 __all__ = ["tool_probes"]
 
 
-def zero_gradients(sinabs: Any, recurrent: bool, inside: bool) -> tuple[float, float]:
-    """Gradient of a layer's time constant, in a Sequential or alone, after sinabs.zero_grad: 0."""
+def zero_gradients(sinabs: Any, recurrent: bool) -> tuple[float, float]:
+    """Gradient of the time constant of a layer in a Sequential after sinabs.zero_grad: 0."""
     if recurrent:
         layer = sinabs.layers.LIFRecurrent(tau_mem=5.0, rec_connect=torch.nn.Identity())
     else:
         layer = sinabs.layers.LIF(tau_mem=5.0)
-    model = torch.nn.Sequential(layer) if inside else layer
+    model = torch.nn.Sequential(layer)
     model(torch.ones(1, 3, 1)).sum().backward()
     sinabs.zero_grad(model)
     return 0.0, 0.0 if layer.tau_mem.grad is None else float(layer.tau_mem.grad)
@@ -40,6 +41,16 @@ def default_names(sinabs: Any) -> tuple[float, float]:
         return 2.0, float(len(sinabs.utils.get_network_activations(network, torch.ones(5, 1))))
     except AttributeError:
         return 2.0, math.nan
+
+
+def first_output(sinabs: Any, shape: tuple[int, ...] | None) -> tuple[float, float]:
+    """Spikes of the first step of a converted model with a bias of 0.6, below the threshold of 1: none."""
+    linear = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(linear.weight)
+    torch.nn.init.constant_(linear.bias, 0.6)
+    model = torch.nn.Sequential(linear, torch.nn.ReLU())
+    network = sinabs.from_torch.from_model(model, input_shape=shape, batch_size=1)
+    return 0.0, float(network(torch.zeros(1, 1)).detach())
 
 
 def samples_in_a_batch(sinabs: Any) -> tuple[float, float]:
@@ -71,6 +82,18 @@ def positive_weights(sinabs: Any, bias: float) -> tuple[float, float]:
     layer.register_forward_hook(sinabs.hooks.input_diff_hook)
     layer(torch.ones(1, 1))
     return 0.0, float(layer.hook_data["diff_output"].detach())
+
+
+def dilated_difference(sinabs: Any, dilation: int) -> tuple[float, float]:
+    """Largest difference that input_diff_hook stores for positive weights and no bias: 0; NaN where it raises."""
+    layer: Any = torch.nn.Conv2d(1, 1, 2, dilation=dilation, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    layer.register_forward_hook(sinabs.hooks.input_diff_hook)
+    try:
+        layer(torch.ones(1, 1, 5, 5))
+    except RuntimeError:
+        return 0.0, math.nan
+    return 0.0, float(layer.hook_data["diff_output"].detach().abs().max())
 
 
 def linear_operations(sinabs: Any, steps: int) -> tuple[float, float]:
@@ -116,17 +139,16 @@ def layer_name(sinabs: Any, name: str, first: Any) -> tuple[float, float]:
 
 
 def _helpers() -> Iterator[Probe]:
-    for recurrent, inside in ((False, True), (True, True), (False, False)):
+    for recurrent in (False, True):
         yield sinabs_probe(
             "zero_grad.recursive",
             "utils.zero_grad",
             "state",
             "'recursively zero the gradients of all spiking layers within the model'",
-            "only children without children of their own are looked at: a recurrent layer, and a model that is a layer "
-            "itself, keep their gradients and the graph of their states",
+            "layers with children of their own are passed over: a recurrent layer keeps its gradients and the graph of "
+            "its states",
             zero_gradients,
             recurrent,
-            inside,
         )
     yield sinabs_probe(
         "get_network_activations.input",
@@ -140,8 +162,9 @@ def _helpers() -> Iterator[Probe]:
         "get_network_activations.names",
         "utils.get_network_activations",
         "forward",
-        "name_list: 'list of all layers whose activations need to be compared', None by default",
-        "the default reads layer_name of the pairs (name, module) that Network.layers is: AttributeError",
+        "'Returns the activity of neurons in each layer of the network'; name_list: List = None",
+        "without name_list it reads model.layers[...].layer_name, which the pairs (name, module) of Network.layers do "
+        "not have, and other modules have no layers: AttributeError",
         default_names,
     )
 
@@ -155,6 +178,18 @@ def _conversion() -> Iterator[Probe]:
         "it is not ignored: a batch of another size than batch_size raises RuntimeError, though num_timesteps is given",
         samples_in_a_batch,
     )
+    for shape in (None, (1,)):
+        yield sinabs_probe(
+            "from_model.input_shape",
+            "from_torch.from_model",
+            "state",
+            "input_shape: 'If provided, the layer dimensions are computed. Otherwise they will be computed at the "
+            "first forward pass'",
+            "they are computed with a forward pass of zeros whose states are kept: with a bias the network starts "
+            "charged, and gives other spikes than without input_shape",
+            first_output,
+            shape,
+        )
     for kind in ("Linear", "Conv2d", "Conv1d", "Conv3d", "ConvTranspose2d"):
         yield sinabs_probe(
             "from_model.bias_rescaling",
@@ -178,6 +213,16 @@ def _operations() -> Iterator[Probe]:
             positive_weights,
             bias,
         )
+    for dilation in (1, 2):
+        yield sinabs_probe(
+            "input_diff_hook.dilation",
+            "hooks.input_diff_hook",
+            "forward",
+            "'registered with a Conv2d or Linear layer', 'a tensor of the same shape as output'",
+            "the dilation of the layer is not handed on: the shapes do not match, RuntimeError",
+            dilated_difference,
+            dilation,
+        )
     for steps in (0, 1, 5):
         yield sinabs_probe(
             "linear_layer_synops_hook.steps",
@@ -194,9 +239,11 @@ def _operations() -> Iterator[Probe]:
             "SNNAnalyzer.pooling",
             "synopcounter.SNNAnalyzer",
             "forward",
-            "get_model_statistics: statistics 'summarised across all layers', with those of get_layer_statistics",
-            "the operations behind an average pooling are scaled by its window in the layers' statistics and not in "
-            "the model's",
+            "get_model_statistics: 'statistics that are summarised across all layers', get_layer_statistics: "
+            "'statistics for each individual layer'; 'Average pooling scales down the number of counted synops ... We "
+            "need to correct for that'",
+            "the correction is in the layers' synops and not in the model's: of one and the same layer behind an "
+            "average pooling two numbers are reported",
             model_operations,
             pooled,
         )
@@ -226,3 +273,4 @@ def tool_probes() -> Iterator[Probe]:
     yield from _helpers()
     yield from _conversion()
     yield from _operations()
+    yield from nir_probes()

@@ -36,13 +36,6 @@ def latency_of_one(sj: Any, function: str, documented: float) -> tuple[float, fl
     return documented, float(steps.index(1.0))
 
 
-def encoded_bits(sj: Any, name: str, dtype: torch.dtype) -> tuple[float, float]:
-    """Bits of an element of the spikes of an encoder, which are those of its input."""
-    arguments = () if name == "PoissonEncoder" else (4,)
-    encoder = getattr(sj.encoding, name)(*arguments)
-    return torch.finfo(dtype).bits, torch.finfo(encoder(torch.tensor([0.5], dtype=dtype)).dtype).bits
-
-
 def similarity_loss(sj: Any, loss: str) -> tuple[float, float]:
     """Whether the loss of six samples of binary spikes with a linear kernel is a number: 1."""
     spikes = torch.eye(6).cumsum(0).unsqueeze(-1)
@@ -98,17 +91,6 @@ def tool_probes() -> Iterator[Probe]:
             latency_of_one,
             (function, documented),
         )
-    for name in ("PoissonEncoder", "LatencyEncoder", "WeightedPhaseEncoder"):
-        for dtype in (torch.float16, torch.float32, torch.float64):
-            yield Probe(
-                "spikingjelly.WeightedPhaseEncoder.dtype",
-                f"encoding.{name}",
-                "dtype",
-                "nothing is said of a fixed precision; every other encoder keeps the dtype of its input",
-                "spikes are of the default dtype, whatever that of the input is",
-                encoded_bits,
-                (name, dtype),
-            )
     for loss in ("mse", "l1", "bce"):
         yield Probe(
             "spikingjelly.spike_similar_loss.range",
