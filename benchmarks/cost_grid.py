@@ -130,6 +130,11 @@ def measure(number: int, cache: ResultCache) -> dict[str, Any]:
         "sources": sources(files),
         "layers": [shape.to_dict() for shape in shapes_of(document)],
         "cells": result.synthesis.cells.to_dict(),
+        # where they are, the design's own modules by what is left of their names without the design's
+        "modules": {
+            name.removeprefix(f"{document.name}_"): {"lut": cells.lut, "ff": cells.ff}
+            for name, cells in result.synthesis.by_module.items()
+        },
         "fmax_mhz": round(result.fmax_mhz[1], 3),
         "critical_module": max(
             result.typical.critical_path, key=lambda segment: segment.logic_ns + segment.routing_ns

@@ -70,6 +70,7 @@ FLOORS = (
             "bitprop.training.loop",
             "bitprop.training.outcome",
             "bitprop.training.config",
+            "bitprop.training.costs",
             "bitprop.training.spiking",
         ),
         peers=True,

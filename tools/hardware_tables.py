@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradient_tables import markdown
 
-__all__ = ["rtl_proofs"]
+__all__ = ["random_networks", "rtl_proofs"]
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 
@@ -35,3 +35,28 @@ def rtl_proofs() -> str:
         "of provers one after the other, starts included, on two cores that were busy with much other work. "
         f"{'; '.join(stored['tools'])}."
     )
+
+
+def random_networks() -> str:
+    """What random networks are made of, and what comparing them came to (``tools/random_parity.py --json``)."""
+    stored = json.loads((RESULTS / "random_parity.json").read_text(encoding="utf-8"))
+
+    def counts(name: str) -> str:
+        return ", ".join(f"{count} {kind}" for kind, count in stored[name].items())
+
+    low, high = stored["lengths"]
+    rows = [
+        ["networks; layers", f"{stored['networks']:,}; {stored['layers']:,}"],
+        ["layers by architecture", counts("architectures")],
+        ["layers by encoding", counts("encodings")],
+        ["layers with correlated streams", f"{stored['correlated']:,}"],
+        ["sources", counts("sources")],
+        [
+            "stream lengths; bits",
+            f"{low} to {high}; {min(stored['precision_bits'])} to {max(stored['precision_bits'])}",
+        ],
+        ["integers compared in simulation", f"{stored['integers']:,}"],
+        ["networks with a mismatch", str(len(stored["failures"]))],
+        ["simulators", "; ".join(stored["tools"])],
+    ]
+    return markdown(["random networks", ""], rows)

@@ -12,7 +12,7 @@ from bitprop.errors import ArtifactError
 from bitprop.formats import ENCODINGS
 from bitprop.hdl import emit
 from bitprop.verification import random_parity
-from bitprop.verification.random_parity import check_network, random_network, run_random_parity
+from bitprop.verification.random_parity import check_network, composition, random_network, run_random_parity
 
 
 def test_networks_are_varied() -> None:
@@ -24,6 +24,17 @@ def test_networks_are_varied() -> None:
     assert {fold.pipeline for fold in folds} == {0, 1, 2, 3}
     assert any(layer.in_features % layer.fold.inputs_per_cycle for layer in layers if layer.fold is not None)
     assert any(layer.length % layer.fold.cycles_per_step for layer in layers if layer.fold is not None)
+
+
+def test_the_composition_counts_every_layer() -> None:
+    layers = [layer for number in (3, 8, 11) for layer in random_network(number).layers]
+    found = composition([3, 8, 11])
+    assert (found["networks"], found["layers"]) == (3, len(layers))
+    for name in ("architectures", "encodings"):
+        assert sum(found[name].values()) == len(layers)
+    assert sum(found["sources"].values()) == 2 * len(layers)
+    assert found["lengths"] == [min(layer.length for layer in layers), max(layer.length for layer in layers)]
+    assert composition([])["layers"] == 0
 
 
 def test_a_sample_passes_and_is_not_done_twice(tmp_path: Path, require_tool: Callable[[str], str]) -> None:

@@ -126,6 +126,10 @@ class TrainingConfig(_Section):
         label_smoothing: of the cross-entropy.
         length_cost: times the mean length over products, relative to the longest candidate.
         correlation_cost: times the sum of squared correlations.
+        resource_cost: times the expected LUT4 x cycles of all layers, every product in parallel, relative to the
+            costliest candidates.
+        resource_model: where the LUT4 come from: ``synthesis``, the model fitted to placed and routed designs, or
+            ``gates``, counted.
         dither_epochs: first bit-true epochs in which every batch moves the activations' numbers by a random part of a
             step, so that no level is learned by heart.
         temperature_start: of the choice, at the beginning of the joint phase.
@@ -145,6 +149,8 @@ class TrainingConfig(_Section):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     length_cost: float = Field(default=0.05, ge=0, le=1e6)
     correlation_cost: float = Field(default=0.0, ge=0, le=1e6)
+    resource_cost: float = Field(default=0.0, ge=0, le=1e6)
+    resource_model: str = Field(default="synthesis", pattern="^(synthesis|gates)$")
     dither_epochs: int = Field(default=0, ge=0, le=10_000)
     temperature_start: float = Field(default=1.0, gt=0, le=100)
     temperature_end: float = Field(default=0.25, gt=0, le=100)

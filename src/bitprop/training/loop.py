@@ -27,6 +27,7 @@ from bitprop.nn import DesignChoice, SCNetwork
 from bitprop.seeds import derive_seed
 from bitprop.training.checkpoint import read_checkpoint, write_checkpoint
 from bitprop.training.config import RunConfig, TrainingConfig
+from bitprop.training.costs import DesignCosts
 from bitprop.training.outcome import EpochMetrics, TrainResult
 
 __all__ = [
@@ -144,6 +145,7 @@ class _Trainer:
         self.x, self.y, self.validation_x, self.validation_y = _validation_split(
             data, config.data.validation_share, config.seed
         )
+        self.costs = DesignCosts(self.network, self.settings)
         self.constraint = None if constraint_of is None else constraint_of(self.network)
         self.state = _State()
         self.optimizer = self._make_optimizer()
@@ -261,15 +263,8 @@ class _Trainer:
                 yield share[rank::world]
 
     def _costs(self) -> Tensor:
-        settings, layers = self.settings, self.network.sc_layers()
-        longest = max(layer.design.lengths[-1] for layer in layers)
-        cost = settings.length_cost * self.network.expected_mean_length() / longest
-        if settings.correlation_cost:
-            squares = torch.stack([layer.design.correlation() ** 2 for layer in layers])
-            cost = cost + settings.correlation_cost * squares.sum()
-        if self.constraint is not None:
-            cost = cost + self.constraint.penalty(self.network)
-        return cost
+        cost = self.costs(self.network)
+        return cost if self.constraint is None else cost + self.constraint.penalty(self.network)
 
     def run_epoch(self, module: nn.Module, optimizer: Any, on_batch: Callable[[], None]) -> EpochMetrics:
         """Train one epoch and measure it."""

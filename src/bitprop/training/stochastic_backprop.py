@@ -26,14 +26,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bitprop._checks import check_integer, check_real
+from bitprop._checks import check_choice, check_integer, check_real
 from bitprop.errors import RangeError, ShapeError
 from bitprop.nn.bit_true import encode, mix_numbers
 from bitprop.nn.design import check_candidates
 from bitprop.nn.native import stream_sum
 from bitprop.nn.sources import config_sources
 from bitprop.seeds import derive_seed
-from bitprop.training.resource import LUT_PER_PRODUCT, dense_area_time
+from bitprop.training.resource import LUT_PER_PRODUCT, RESOURCE_MODELS, area_time_table
 from bitprop.training.sc_estimators import DifferentiableSCConfig, make_estimator
 from bitprop.training.sc_estimators.expectation import dense_mean, dense_variance, product_mean, saturate
 
@@ -98,9 +98,11 @@ class SCTrainingObjectiveConfig:
         encoding_cost_weight: times the expected LUT4 per product, relative to the cheapest encoding, less one.
         resource_cost_weight: times the expected area x cycles of the layer, relative to the largest candidate's.
         estimator_samples: samples per gradient of a sampled estimator, 1 .. 65536.
+        resource_model: where the area comes from: ``synthesis``, the model fitted to placed and routed designs, or
+            ``gates``, counted (:mod:`bitprop.training.resource`).
 
     Raises:
-        RangeError: negative or not finite.
+        RangeError: negative or not finite, or an unknown model.
     """
 
     length_cost_weight: float = 0.0
@@ -108,11 +110,13 @@ class SCTrainingObjectiveConfig:
     encoding_cost_weight: float = 0.0
     resource_cost_weight: float = 0.0
     estimator_samples: int = 32
+    resource_model: str = "synthesis"
 
     def __post_init__(self) -> None:
         for name in ("length_cost_weight", "correlation_cost_weight", "encoding_cost_weight", "resource_cost_weight"):
             object.__setattr__(self, name, check_real(name, getattr(self, name), 0.0, 1e12))
         check_integer("estimator_samples", self.estimator_samples, 1, 1 << 16)
+        check_choice("the resource model", self.resource_model, RESOURCE_MODELS)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain fields."""
@@ -122,6 +126,7 @@ class SCTrainingObjectiveConfig:
             "encoding_cost_weight": self.encoding_cost_weight,
             "resource_cost_weight": self.resource_cost_weight,
             "estimator_samples": self.estimator_samples,
+            "resource_model": self.resource_model,
         }
 
 
@@ -423,13 +428,15 @@ def _breakdown(
     excess = torch.tensor([LUT_PER_PRODUCT[e] / cheapest - 1 for e in space.encodings], dtype=p_encoding.dtype)
     correlated = space.min_correlation != 0 or space.max_correlation != 0
     area_time = torch.tensor(
-        [
-            [
-                dense_area_time(inputs, outputs, e, length, correlated=correlated, precision_bits=precision_bits)
-                for length in space.bitstream_lengths
-            ]
-            for e in space.encodings
-        ],
+        area_time_table(
+            inputs,
+            outputs,
+            space.encodings,
+            space.bitstream_lengths,
+            correlated=correlated,
+            precision_bits=precision_bits,
+            model=objective.resource_model,
+        ),
         dtype=p_length.dtype,
     )
     length_cost = objective.length_cost_weight * relative_length

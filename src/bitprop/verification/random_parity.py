@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from bitprop.seeds import derive_seed
 from bitprop.toolchain.lint import lint_design
 from bitprop.verification.parity import check_parity
 
-__all__ = ["RandomParity", "check_network", "random_network", "run_random_parity"]
+__all__ = ["RandomParity", "check_network", "composition", "random_network", "run_random_parity"]
 
 _VERILATOR_EVERY = 25  # its builds take ten times as long as all the rest
 
@@ -77,6 +78,31 @@ def random_network(number: int) -> Document:
         max_precision_bits=int(generator.choice([4, 8, 10])),
     )
     return random_architecture(document, number)
+
+
+def composition(numbers: Iterable[int]) -> dict[str, Any]:
+    """What networks are made of: how many layers there are of each kind, encoding and source, correlated, how long.
+
+    Example:
+        >>> composition([3])["networks"]
+        1
+    """
+    documents = [random_network(number) for number in numbers]
+    layers = [layer for document in documents for layer in document.layers]
+    sources = [source.kind for layer in layers for source in (layer.activation_source, layer.weight_source)]
+    lengths = [layer.length for layer in layers]
+    return {
+        "networks": len(documents),
+        "layers": len(layers),
+        "architectures": dict(
+            sorted(Counter("parallel" if layer.fold is None else "folded" for layer in layers).items())
+        ),
+        "encodings": dict(sorted(Counter(layer.encoding for layer in layers).items())),
+        "sources": dict(sorted(Counter(sources).items())),
+        "correlated": sum(layer.correlation_raw != 0 for layer in layers),
+        "lengths": [min(lengths, default=0), max(lengths, default=0)],
+        "precision_bits": sorted({document.precision_bits for document in documents}),
+    }
 
 
 def check_network(number: int, *, lint: bool = False, samples: int = 6) -> dict[str, Any]:
