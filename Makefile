@@ -58,7 +58,7 @@ types: setup ## mypy --strict
 	@$(in) $(python) -m mypy --strict
 
 unit: setup ## pytest; ARGS="-k word" narrows it, WORKERS=n sets the processes
-	@$(in) OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(in) OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist worksteal --durations=25 $(ARGS)
 
 coverage: setup ## pytest with branch coverage, which takes twice the time
 	@$(in) OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist worksteal --cov --cov-branch \
