@@ -49,7 +49,13 @@ def document() -> Document:
             layer("second", (6, 5), 7, "sign_magnitude", None),
             layer("third", (5, 6), 7, "sign_magnitude", folded(4, 2, length=7, values_per_beat=2, pipeline=2)),
             # more neurons than cycles of work: the drain is what takes time
-            layer("last", (4, 5), 6, "sign_magnitude", folded(5, 3, length=6, values_per_beat=1, pipeline=0)),
+            layer(
+                "last",
+                (4, 5),
+                6,
+                "sign_magnitude",
+                folded(5, 3, length=6, values_per_beat=1, pipeline=0, weights="loadable"),
+            ),
         ],
     )
 
@@ -173,6 +179,14 @@ MUTANTS = [
     ),
     Mutant("weight_words_swapped", "net_first_weights.v", swap_words, "first"),
     Mutant("bias_words_swapped", "net_first_biases.v", replace("memory[2] =", "memory[2] = 1 +"), "first"),
+    Mutant("load_not_written", f"{_FOLD}memory.v", replace("if (write)", "if (write && write_address != 0)"), "last"),
+    Mutant("bias_not_loaded", f"{_FOLD}loader.v", replace("bias_word <= bias_end", "bias_word <= !bias_end"), ""),
+    Mutant(
+        "loaded_in_another_order",
+        f"{_FOLD}loader.v",
+        replace("write_weight = in_valid && in_ready && !biases", "write_weight = in_valid && in_ready && biases"),
+        "",
+    ),
     Mutant("number_changed", "net_first_numbers.v", replace("memory[0] = ", "memory[0] = 3 ^ "), "first"),
     Mutant("numbers_exchanged", "net_last.v", replace("assign w_numbers = 18'h", "assign w_numbers = ~18'h"), "last"),
     Mutant(

@@ -213,6 +213,7 @@ def generate_mac(document: MacDocument) -> dict[str, str]:
         "high": (1 << document.bits) - 1,
         "shape": "-".join(str(size) for size in [layers[0]["inputs"], *(layer["outputs"] for layer in layers)]),
         "layers": layers,
+        "loads": [],
         "classes": classes,
         "class_width": max(1, (classes - 1).bit_length()),
         "logit_width": last["out_width"],

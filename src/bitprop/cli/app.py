@@ -158,6 +158,9 @@ def export(
     folds: Annotated[
         Path | None, typer.Option("--folds", help="A TOML file with a table [layers.NAME] for each layer.")
     ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", help="Folded: rom (fixed in the circuit) or loadable. Default: rom.")
+    ] = None,
     target_cycles: Annotated[
         int | None,
         typer.Option("--target-cycles", min=1, help="Fold every layer so that a decision takes at most so many."),
@@ -176,7 +179,7 @@ def export(
         "cycles_per_step": cycles_per_step,
         "pipeline": pipeline,
     }
-    choice = load_choice(architecture, fold, layer or (), target_cycles, folds)
+    choice = load_choice(architecture, fold, layer or (), target_cycles, folds, weights)
     if is_exported(source):
         manifest = export_again(source, output, choice, samples=samples)
     else:

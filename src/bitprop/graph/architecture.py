@@ -34,7 +34,7 @@ class Folded(_Model):
         cycles_per_step: c, stream cycles of a product that pass in one clock cycle.
         values_per_beat: value integers that the layer takes in one beat; a divisor of P, and 1 behind a folded layer.
         pipeline: levels of the adder tree between two registers; 0 for no register in it.
-        weights: ``rom``: fixed in the circuit.
+        weights: ``rom``: weights and biases are fixed in the circuit; ``loadable``: they come by a stream of their own.
     """
 
     kind: Literal["folded"] = "folded"
@@ -43,7 +43,7 @@ class Folded(_Model):
     cycles_per_step: int = Field(ge=1)
     values_per_beat: int = Field(ge=1)
     pipeline: int = Field(default=1, ge=0, le=16)
-    weights: Literal["rom"] = "rom"
+    weights: Literal["rom", "loadable"] = "rom"
 
 
 Architecture = Annotated[Parallel | Folded, Field(discriminator="kind")]
@@ -57,6 +57,7 @@ def folded(
     cycles_per_step: int | None = None,
     values_per_beat: int | None = None,
     pipeline: int = 1,
+    weights: Literal["rom", "loadable"] = "rom",
 ) -> Folded:
     """A folded architecture with the usual choices filled in.
 
@@ -67,6 +68,7 @@ def folded(
         cycles_per_step: c; ``None``: all L if that is at most :data:`UNROLLED_CYCLES`, else 1.
         values_per_beat: ``None``: P.
         pipeline: levels of the adder tree between two registers.
+        weights: ``rom`` or ``loadable``.
 
     Example:
         >>> folded(16, 1, length=7).cycles_per_step, folded(16, 1, length=80).cycles_per_step
@@ -78,6 +80,7 @@ def folded(
         cycles_per_step=cycles_per_step or (length if length <= UNROLLED_CYCLES else 1),
         values_per_beat=values_per_beat or inputs_per_cycle,
         pipeline=pipeline,
+        weights=weights,
     )
 
 

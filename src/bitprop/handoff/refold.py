@@ -15,6 +15,7 @@ from bitprop._checks import check_integer, shortened
 from bitprop.errors import ConfigError, RangeError
 from bitprop.graph.architecture import Architecture, Parallel
 from bitprop.graph.choose import choose_folds, fold_all, parse_fold
+from bitprop.graph.fold import with_architecture
 from bitprop.graph.random import random_inputs
 from bitprop.graph.spec import Document, load_document
 from bitprop.handoff._files import parse_json, read_snapshot
@@ -43,17 +44,19 @@ class Choice:
         fold: fields of the folded architecture for those.
         layers: by name: an architecture, or fields of a fold.
         cycles: choose every fold so that latency and interval are at most so many cycles; instead of the others.
+        weights: ``rom`` or ``loadable`` for every folded layer; ``None`` leaves it as it is.
     """
 
     kind: Literal["parallel", "folded"] | None = None
     fold: Mapping[str, int] | None = None
     layers: Mapping[str, Architecture | Mapping[str, int]] | None = None
     cycles: int | None = None
+    weights: Literal["rom", "loadable"] | None = None
 
     @property
     def is_empty(self) -> bool:
         """Nothing was asked for."""
-        return self.kind is None and not self.fold and not self.layers and self.cycles is None
+        return self.kind is None and not self.fold and not self.layers and self.cycles is None and self.weights is None
 
     def apply(self, document: Document) -> Document:
         """The document in this architecture.
@@ -64,6 +67,15 @@ class Choice:
         """
         if self.is_empty:
             return document
+        folded = self._folded(document)
+        if self.weights is None:
+            return folded
+        changed = {
+            layer.name: layer.fold.model_copy(update={"weights": self.weights}) for layer in folded.layers if layer.fold
+        }
+        return with_architecture(folded, changed)
+
+    def _folded(self, document: Document) -> Document:
         if self.cycles is not None:
             if self.fold or self.layers or self.kind == "parallel":
                 raise RangeError("expected a target in cycles alone, or folds, got both; leave one out")
@@ -84,6 +96,7 @@ def load_choice(
     layers: Sequence[str],
     cycles: int | None,
     file: str | os.PathLike[str] | None,
+    weights: str | None = None,
 ) -> Choice:
     """Options of a command line as a choice.
 
@@ -92,6 +105,7 @@ def load_choice(
         fold: fields of a fold; those that are ``None`` were not given.
         layers: texts as :func:`bitprop.graph.choose.parse_fold` reads them.
         cycles: target, or ``None``.
+        weights: ``rom``, ``loadable`` or ``None``.
         file: TOML with a table ``[layers.NAME]`` for each layer: ``kind`` and the fields of a fold; or ``None``.
 
     Raises:
@@ -100,10 +114,13 @@ def load_choice(
     """
     if kind not in (None, "parallel", "folded"):
         raise RangeError(f"expected the architecture to be parallel or folded, got {kind!r}; choose one")
+    if weights not in (None, "rom", "loadable"):
+        raise RangeError(f"expected weights to be rom or loadable, got {weights!r}; choose one")
     chosen: dict[str, Architecture | Mapping[str, int]] = {} if file is None else _read(file)
     chosen.update(parse_fold(text) for text in layers)
     given = {key: value for key, value in fold.items() if value is not None}
-    return Choice("parallel" if kind == "parallel" else "folded" if kind else None, given, chosen, cycles)
+    memory: Literal["rom", "loadable"] | None = None if weights is None else "rom" if weights == "rom" else "loadable"
+    return Choice("parallel" if kind == "parallel" else "folded" if kind else None, given, chosen, cycles, memory)
 
 
 def _read(file: str | os.PathLike[str]) -> dict[str, Architecture | Mapping[str, int]]:

@@ -10,7 +10,18 @@ from bitprop.hdl.emitter import (
     generate,
     generate_alone,
     library,
+    load_words,
     ports_of,
 )
 
-__all__ = ["EmittedDesign", "NetworkPorts", "alone_name", "emit", "generate", "generate_alone", "library", "ports_of"]
+__all__ = [
+    "EmittedDesign",
+    "NetworkPorts",
+    "alone_name",
+    "emit",
+    "generate",
+    "generate_alone",
+    "library",
+    "load_words",
+    "ports_of",
+]

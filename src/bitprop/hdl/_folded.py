@@ -11,7 +11,7 @@ from bitprop.graph.spec import DenseLayer
 from bitprop.hdl._memory import address_bits, memory_text
 from bitprop.hdl._text import pack, render, unsigned_literal
 
-__all__ = ["FOLD_LIBRARY", "folded_context", "folded_files", "weight_words"]
+__all__ = ["FOLD_LIBRARY", "LOAD_LIBRARY", "folded_context", "folded_files", "weight_words"]
 
 # what the module of a folded layer is made of, submodules first
 FOLD_LIBRARY = (
@@ -26,6 +26,7 @@ FOLD_LIBRARY = (
     "bitprop_fold_bank.v",
     "bitprop_fold_drain.v",
 )
+LOAD_LIBRARY = ("bitprop_fold_memory.v", "bitprop_fold_loader.v")
 
 
 def weight_words(layer: DenseLayer, plan: FoldPlan) -> list[int]:
@@ -64,6 +65,8 @@ def folded_context(layer: DenseLayer, context: dict[str, Any]) -> dict[str, Any]
     cycles = plan.leaves * plan.leaf
     x_bits, w_bits = cycles * plan.x_code_bits, cycles * plan.w_code_bits
     n = context["width"]
+    weight_bits = neurons * per_cycle * (plan.w_code_bits + signs)
+    load_bits = max(weight_bits, neurons * plan.accumulator_bits)
     return {
         "folded": True,
         "fold": plan.fold,
@@ -72,7 +75,7 @@ def folded_context(layer: DenseLayer, context: dict[str, Any]) -> dict[str, Any]
         "acc_width": plan.accumulator_bits,
         "out_width": plan.accumulator_bits if context["requantise"] is None else n + 2,
         "x_lane": plan.x_code_bits + signs,
-        "weight_bits": neurons * per_cycle * (plan.w_code_bits + signs),
+        "weight_bits": weight_bits,
         "x_number_bits": x_bits,
         "w_number_bits": w_bits,
         "x_constant": unsigned_literal(pack(plan.x_numbers[0].tolist(), plan.x_code_bits), x_bits),
@@ -85,6 +88,12 @@ def folded_context(layer: DenseLayer, context: dict[str, Any]) -> dict[str, Any]
             "weight_word": address_bits(plan.groups * plan.words),
         },
         "trace_rows": plan.groups * plan.work,
+        "loadable": plan.fold.weights == "loadable",
+        "load_bits": load_bits,
+        "load_words": plan.groups * (plan.words + 1),
+        # the biases are read as late as the last step's group is known
+        "busy_cycles": plan.depth + plan.wait + 2,
+        "busy_bits": (plan.depth + plan.wait + 2).bit_length(),
     }
 
 
@@ -129,6 +138,9 @@ def folded_files(layer: DenseLayer, context: dict[str, Any]) -> dict[str, str]:
         )
     titles = {"weights": "the weights", "biases": "the biases", "numbers": "the number tables"}
     files = {}
+    if context["loadable"]:
+        words = [*memories.pop("weights")[0], *memories.pop("biases")[0]]
+        files[f"{context['module']}_load.hex"] = "".join(f"{word:x}\n" for word in words)
     for part, (words, bits, layout) in memories.items():
         module = f"{context['module']}_{part}"
         files[f"{module}.v"] = memory_text(context, module, titles[part], layout, words, bits)

@@ -16,14 +16,25 @@ from bitprop.artifacts import write_text
 from bitprop.errors import NotExportableError
 from bitprop.graph.spec import DenseLayer, Document, Requantise, SourceEntry
 from bitprop.graph.timing import PLACES, interval_of, latency_of
-from bitprop.hdl._folded import FOLD_LIBRARY, folded_context, folded_files
+from bitprop.hdl._folded import FOLD_LIBRARY, LOAD_LIBRARY, folded_context, folded_files
 from bitprop.hdl._text import LIBRARY, render, signed_literal
 from bitprop.ops import OPS, verilog_path
 from bitprop.ops.encode import ENCODING_CODES
 
-__all__ = ["EmittedDesign", "NetworkPorts", "alone_name", "emit", "generate", "generate_alone", "library", "ports_of"]
+__all__ = [
+    "EmittedDesign",
+    "NetworkPorts",
+    "alone_name",
+    "emit",
+    "generate",
+    "generate_alone",
+    "library",
+    "load_words",
+    "ports_of",
+]
 
 _ORIGIN = "an SC-NIR document"
+_LOAD_SUFFIX = "_load.hex"
 _STREAMS_PER_LINE = 12
 # operations that every network with a parallel layer instantiates, and those of a folded one, in reading order
 _COMMON_OPS = ("encode", "compare", "multiply", "count", "accumulate", "requantise", "argmax")
@@ -222,6 +233,7 @@ def _shell(name: str, chain: Sequence[DenseLayer], layers: list[dict[str, Any]],
         "high": high,
         "shape": "-".join(str(size) for size in [ports.features, *(layer["outputs"] for layer in layers)]),
         "layers": layers,
+        "loads": [layer for layer in layers if layer["folded"] and layer["loadable"]],
         "latency": latency,
         "interval": interval_of(chain),
         "patience": 4 * latency + 100,
@@ -232,6 +244,35 @@ def _shell(name: str, chain: Sequence[DenseLayer], layers: list[dict[str, Any]],
         f"{name}_tb.v": render("testbench.v.j2", context),
         f"{name}_tb_clock.v": render("clock.v.j2", context),
     }
+
+
+def load_words(document: Document, circuit: Document) -> dict[str, str]:
+    """The words that turn a circuit with loadable weights into another network, by layer.
+
+    Args:
+        document: the network to load.
+        circuit: the network that the circuit was emitted from.
+
+    Returns:
+        By layer name: one word a line, hexadecimal, in the order in which the layer's load stream takes them.
+
+    Raises:
+        NotExportableError: the circuit is not the same for both: something else than loadable weights and biases
+            differs, an accumulator's width, say.
+    """
+    wanted, there = generate(document), generate(circuit)
+    words = {file: text for file, text in wanted.items() if file.endswith(_LOAD_SUFFIX)}
+    other = sorted(
+        file for file in {*wanted, *there} if not file.endswith(_LOAD_SUFFIX) and wanted.get(file) != there.get(file)
+    )
+    if other or not words:
+        raise NotExportableError(
+            f"expected a network that the circuit of {circuit.name} can load, got one whose "
+            f"{', '.join(other) or 'weights are fixed'} would differ; give both the same name, architecture, sources, "
+            "lengths and accumulator_bits"
+        )
+    prefix = f"{document.name}_"
+    return {file.removeprefix(prefix).removesuffix(_LOAD_SUFFIX): text for file, text in words.items()}
 
 
 def library(document: Document) -> dict[str, str]:
@@ -250,6 +291,8 @@ def library(document: Document) -> dict[str, str]:
     modules = list(_COMMON_LIBRARY) if parallel else []
     if any(folds):
         modules += FOLD_LIBRARY
+        if any(layer.fold is not None and layer.fold.weights == "loadable" for layer in document.layers):
+            modules += LOAD_LIBRARY
         if any(layer.fold is not None and isinstance(layer.output, Requantise) for layer in document.layers):
             modules.append("bitprop_fold_requantise.v")
         changes = set(itertools.pairwise(folds))
@@ -266,8 +309,8 @@ def emit(document: Document, rtl_dir: str | os.PathLike[str]) -> EmittedDesign:
 
     The folder gets ``<name>.v`` (top), per layer ``<name>_<layer>.v`` and ``<name>_<layer>_weights.v`` (a folded layer:
     ``…_biases.v`` and perhaps ``…_numbers.v`` too), the library modules, ``files.f`` (everything to synthesise, one
-    name a line), ``<name>_tb.v``, ``<name>_tb_clock.v`` (Icarus) and ``verilator_main.cpp``.  Same document, same
-    bytes.
+    name a line), ``<name>_tb.v``, ``<name>_tb_clock.v`` (Icarus), ``verilator_main.cpp``, and for loadable weights
+    ``<name>_<layer>_load.hex``, the words in the order in which they are loaded.  Same document, same bytes.
 
     Raises:
         NotExportableError: a source has no hardware.
@@ -276,7 +319,7 @@ def emit(document: Document, rtl_dir: str | os.PathLike[str]) -> EmittedDesign:
     folder = Path(rtl_dir)
     name = document.name
     generated, shared = generate(document), library(document)
-    simulation = [f"{name}_tb.v", f"{name}_tb_clock.v"]
+    simulation = [f"{name}_tb.v", f"{name}_tb_clock.v", *(file for file in generated if file.endswith(".hex"))]
     design = [*shared, *(file for file in generated if file not in simulation)]
     for file, text in {**shared, **generated}.items():
         write_text(folder / file, text)

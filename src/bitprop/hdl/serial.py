@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bitprop._checks import check_integer
-from bitprop.errors import RangeError, ShapeError, SimulationError
+from bitprop.errors import NotExportableError, RangeError, ShapeError, SimulationError
 from bitprop.formats import IntArray
 from bitprop.graph.spec import Document
 from bitprop.graph.timing import latency_cycles
@@ -258,6 +258,12 @@ def board_bench(document: Document, board: BoardPort, top: str) -> str:
 
 def _context(document: Document, board: BoardPort, top: str) -> dict[str, object]:
     board.check()
+    loads = [layer.name for layer in document.layers if layer.fold is not None and layer.fold.weights == "loadable"]
+    if loads:
+        raise NotExportableError(
+            f"expected weights in a ROM on a board, {', '.join(loads)} of {document.name} loads them; export it with "
+            "--weights rom"
+        )
     ports, form = ports_of(document), SerialFormat.of(document)
     # until an answer is there: the sample's and the answer's bytes, the network, and a frame that is given up
     bits = 10 * (form.features * form.value_bytes + 2 * form.answer_bytes)

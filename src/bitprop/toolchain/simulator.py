@@ -79,13 +79,21 @@ class CompiledDesign:
     timeout: float
     runs: list[int] = field(default_factory=list)
 
-    def run(self, inputs_raw: npt.ArrayLike, trace_sample: int | None = None, stall: int = 0) -> SimulationResult:
+    def run(
+        self,
+        inputs_raw: npt.ArrayLike,
+        trace_sample: int | None = None,
+        stall: int = 0,
+        reload_sample: int | None = None,
+    ) -> SimulationResult:
         """Stream samples through the design, back to back or with pauses.
 
         Args:
             inputs_raw: value integers, ``[B, features]``, at least one sample.
             trace_sample: also record the accumulators of this sample, cycle by cycle.
             stall: seed of random pauses in offering and in taking; 0: none.
+            reload_sample: before this sample, load the words of the files ``…_reload.hex`` in :attr:`folder`; for
+                loadable weights.
 
         Raises:
             ShapeError: not integers of rank 2.
@@ -107,6 +115,8 @@ class CompiledDesign:
             arguments.append(f"+trace={check_integer('trace_sample', trace_sample, 0, len(inputs) - 1)}")
         if check_integer("stall", stall, 0, (1 << 31) - 1):
             arguments.append(f"+stall={stall}")
+        if reload_sample is not None:
+            arguments.append(f"+reload={check_integer('reload_sample', reload_sample, 0, len(inputs) - 1)}")
         printed = run_tool([*self.command, *arguments], cwd=self.folder, timeout=self.timeout)
         try:
             text = result_file.read_text(encoding="ascii")

@@ -428,7 +428,7 @@ class _Job:
 
 def _copy_design(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
-        if path.suffix in (".v", ".f", ".cpp") and path.is_file():
+        if path.suffix in (".v", ".f", ".cpp", ".hex") and path.is_file():
             shutil.copyfile(path, target / path.name)
 
 
