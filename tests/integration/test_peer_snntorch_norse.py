@@ -99,6 +99,10 @@ KNOWN = {
             "recurrent.deepcopy",
         },
         "forward": {
+            "nir.time_constants",
+            "nir.convolution",
+            "from_nir.reset_method",
+            "from_nir.leak",
             "coba_lif_step.input",
             "lsnn.decay",
             "lsnn.threshold",

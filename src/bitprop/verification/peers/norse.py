@@ -12,6 +12,7 @@ from bitprop.verification.peers import _norse_probes
 from bitprop.verification.peers._norse_arguments import argument_probes
 from bitprop.verification.peers._norse_inputs import input_probes
 from bitprop.verification.peers._norse_layer_probes import layer_probes
+from bitprop.verification.peers._norse_nir import nir_probes
 from bitprop.verification.peers._norse_plasticity import plasticity_probes
 from bitprop.verification.peers._norse_variants import variant_probes
 from bitprop.verification.peers._probes import Probe
@@ -32,13 +33,14 @@ _MODULES = (
 
 
 def norse_probes() -> Iterator[Probe]:
-    """Every statement about threshold functions, neurons, synapses and modules."""
+    """Every statement about threshold functions, neurons, synapses, modules and NIR."""
     yield from _norse_probes.norse_probes()
     yield from variant_probes()
     yield from input_probes()
     yield from plasticity_probes()
     yield from layer_probes()
     yield from argument_probes()
+    yield from nir_probes()
 
 
 def audit_norse() -> PeerAudit:
