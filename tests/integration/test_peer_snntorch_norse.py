@@ -48,6 +48,10 @@ KNOWN = {
             "rate.offset",
             "targets_rate.incorrect_rate",
             "targets_convert.latency",
+            "GradedSpikes.batch",
+            "LeakyParallel.beta",
+            "import_from_nir.leak",
+            "import_from_nir.groups",
         },
         "state": {
             "Lapicque.learn_beta",

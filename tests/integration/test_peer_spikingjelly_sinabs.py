@@ -51,6 +51,7 @@ KNOWN = {
             "PeriodicEncoder.spike",
             "spike_similar_loss.range",
             "DropConnectLinear.silence",
+            "VotingLayer.dimensions",
         },
         "state": {"ILC.input", "neuron.shared-surrogate", "PeriodicEncoder.period"},
         "dtype": {"PoissonPass.dtype", "DSR.dtype"},
@@ -83,6 +84,8 @@ KNOWN = {
             "from_nir.resistance",
             "from_nir.current",
             "from_nir.convolution",
+            "to_nir.LIF",
+            "to_nir.train_alphas",
             "linear_layer_synops_hook.steps",
             "SNNAnalyzer.pooling",
             "Network.get_synops",
@@ -253,6 +256,11 @@ def reset_to(self: Any, spikes: Any, state: dict[str, Any], spike_threshold: Any
     return {**state, "v_mem": torch.where(spikes == 0, state["v_mem"], self.reset_value)}
 
 
+def averaged(self: Any, x: Any) -> Any:
+    """VotingLayer.single_step_forward over the last of any number of dimensions."""
+    return x.unflatten(-1, (-1, self.voting_size)).mean(-1)
+
+
 def within_one(spikes: Any, labels: Any, kernel: str, loss: str) -> Any:
     """spike_similar_loss of the linear kernel with similarities that end at 1."""
     unit = torch.nn.functional.normalize(spikes.flatten(1))
@@ -305,6 +313,7 @@ FIXES = {
     "ILC.leaf": ("neuron.ILCBaseNode", "forward", keep_inputs),
     "PiecewiseLeakyReLU.derivative": ("surrogate", "piecewise_leaky_relu_backward", within),
     "FakeNumericalGradient.derivative": ("surrogate", "fake_numerical_gradient_backward", clipped),
+    "VotingLayer.dimensions": ("layer.VotingLayer", "single_step_forward", averaged),
     "spike_similar_loss.range": ("functional", "spike_similar_loss", within_one),
 }
 

@@ -39,6 +39,19 @@ def resting_potential(sinabs: Any, node: str) -> tuple[float, float]:
     return 1.0, float(layer.v_mem.detach())
 
 
+def written_potential(sinabs: Any, arguments: dict[str, Any]) -> tuple[float, float]:
+    """Where a potential ends for a constant input of 1, and that of its node: v_leak + R; NaN where it raises."""
+    from sinabs import nir
+
+    layer = sinabs.layers.LIF(tau_mem=5.0, spike_threshold=torch.tensor(1e6), **arguments)
+    layer(torch.ones(1, 400, 1))
+    try:
+        node = nir._extract_sinabs_module(layer)
+    except AttributeError:
+        return float(layer.v_mem.detach()), math.nan
+    return float(layer.v_mem.detach()), float(node.v_leak + node.r)
+
+
 def node_outputs(sinabs: Any, node: str, groups: int) -> tuple[float, float]:
     """Outputs of a convolution of two channels to two, of an input of 4 or 4 x 4; NaN where it raises."""
     from sinabs import nir
@@ -56,7 +69,7 @@ def node_outputs(sinabs: Any, node: str, groups: int) -> tuple[float, float]:
 
 
 def nir_probes() -> Iterator[Probe]:
-    """Neurons and convolutions that are read from NIR."""
+    """Neurons that are read from NIR and written to it, convolutions that are read."""
     says = "'Returns a sinabs model that is equivalent to the NIR graph specified'"
     for values, documented in (((0.6, 0.6), 1.0), ((-3.0, 3.5), 0.0)):
         yield sinabs_probe(
@@ -93,6 +106,24 @@ def nir_probes() -> Iterator[Probe]:
             node,
             tolerance=1e-4,
         )
+    says = "'Returns the equivalent NIR object': tau dv/dt = (v_leak - v) + R I, where a constant I leads to R I"
+    for key, arguments, found in (
+        ("LIF", {}, ""),
+        ("LIF", {"norm_input": False}, "norm_input and tau_syn are not read: what they change is lost"),
+        ("LIF", {"tau_syn": 5.0}, "norm_input and tau_syn are not read: what they change is lost"),
+        ("train_alphas", {"train_alphas": True}, "the time constants are read as tau_mem, which is not there then"),
+    ):
+        yield sinabs_probe(
+            f"to_nir.{key}",
+            "nir.to_nir",
+            "forward",
+            says,
+            found or "the potential ends elsewhere",
+            written_potential,
+            arguments,
+            tolerance=1e-4,
+        )
+    says = "'Returns a sinabs model that is equivalent to the NIR graph specified'"
     for node, groups in (("Conv2d", 1), ("Conv2d", 2), ("Conv1d", 1)):
         yield sinabs_probe(
             "from_nir.convolution",

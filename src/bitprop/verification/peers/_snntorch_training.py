@@ -1,4 +1,4 @@
-"""Statements about what snnTorch has around its neurons: truncated backpropagation, resets, encoders."""
+"""Statements about what snnTorch has around its neurons: truncated backpropagation, resets, encoders, NIR."""
 
 from __future__ import annotations
 
@@ -92,6 +92,53 @@ def latency_target(snntorch: Any, name: str) -> tuple[float, float]:
     code = {"code": "latency"} if name == "targets_convert" else {}
     make = getattr(snntorch.spikegen, name)
     return 2.0, float(make(torch.tensor([1]), num_classes=2, num_steps=20, on_target=2, **code).max())
+
+
+def graded_batch(snntorch: Any, batch: int) -> tuple[float, float]:
+    """Sum of spikes of three neurons, of magnitude 2, for samples that all spike; NaN where it raises."""
+    try:
+        return 6.0 * batch, float(snntorch.GradedSpikes(3, 2.0)(torch.ones(batch, 3)).detach().sum())
+    except RuntimeError:
+        return 6.0 * batch, math.nan
+
+
+def learnt_decay(snntorch: Any, beta: float) -> tuple[float, float]:
+    """Spikes at a threshold of 2 after one input of 1, where training has moved the decay rate to beta: none."""
+    with torch.random.fork_rng(devices=[]):
+        neuron = snntorch.LeakyParallel(1, 1, beta=0.5, learn_beta=True, bias=False, threshold=2.0)
+    with torch.no_grad():
+        neuron.rnn.weight_ih_l0.fill_(1.0)
+        neuron.rnn.weight_hh_l0.fill_(beta)
+    return 0.0, float(neuron(torch.eye(4)[:, :1, None]).detach().sum())
+
+
+def imported_potential(snntorch: Any, node: str) -> tuple[float, float]:
+    """Potential after two inputs of 0.4 of a node of NIR that is read: of an IF 0.8, of an LIF of 10 steps 0.76."""
+    from snntorch import import_nir
+
+    one = torch.ones(1).numpy()
+    if node == "IF":
+        made = import_nir.nir.IF(r=one, v_threshold=10 * one)
+    else:
+        made = import_nir.nir.LIF(tau=1e-3 * one, r=10 * one, v_leak=0 * one, v_threshold=10 * one)
+    neuron, mem = import_nir._nir_to_snntorch_module(made), torch.zeros(1, 1)
+    for _ in range(2):
+        _, mem = neuron(torch.full((1, 1), 0.4), mem)
+    return 0.8 if node == "IF" else 0.76, float(mem.detach())
+
+
+def imported_channels(snntorch: Any, groups: int) -> tuple[float, float]:
+    """Channels that a convolution of two channels to two has when it is read from NIR; NaN where it raises."""
+    from snntorch import import_nir
+
+    weight = torch.ones(2, 2 // groups, 1, 1).numpy()
+    node = import_nir.nir.Conv2d(
+        input_shape=(4, 4), weight=weight, stride=1, padding=0, dilation=1, groups=groups, bias=weight[:, 0, 0, 0]
+    )
+    try:
+        return 2.0, float(import_nir._nir_to_snntorch_module(node)(torch.ones(1, 2, 4, 4)).shape[1])
+    except ValueError:
+        return 2.0, math.nan
 
 
 def _backpropagation() -> Iterator[Probe]:
@@ -196,4 +243,48 @@ def training_probes() -> Iterator[Probe]:
             "with code='latency' on_target, off_target, interpolate and epsilon are not handed on",
             latency_target,
             (name,),
+        )
+    for batch in (3, 1, 2):
+        yield Probe(
+            "snntorch.GradedSpikes.batch",
+            "GradedSpikes",
+            "forward",
+            "'Learnable spiking magnitude', of a size that is 'the number of neurons in the preceeding layer'",
+            "the magnitudes lie along the samples of (batch, neurons), not along the neurons: a batch of another size "
+            "than the layer raises, and one sample becomes as many as there are neurons",
+            graded_batch,
+            (batch,),
+        )
+    for beta in (0.5, 1.5):
+        yield Probe(
+            "snntorch.LeakyParallel.beta",
+            "LeakyParallel",
+            "forward",
+            "beta: 'membrane potential decay rate. Clipped between 0 and 1 during the forward-pass'; learn_beta",
+            "it is clipped once, in the constructor: what is trained is not",
+            learnt_decay,
+            (beta,),
+        )
+    says = "'converts each NIR module into the equivalent snnTorch module'"
+    for node in ("LIF", "IF"):
+        yield Probe(
+            "snntorch.import_from_nir.leak",
+            "import_nir.import_from_nir",
+            "forward",
+            says + ": an IF, dv/dt = R I, does not leak",
+            "an IF becomes a Leaky with beta=0.9",
+            imported_potential,
+            (node,),
+            (),
+            1e-5,
+        )
+    for groups in (1, 2):
+        yield Probe(
+            "snntorch.import_from_nir.groups",
+            "import_nir.import_from_nir",
+            "forward",
+            says + ", a Conv2d with its groups",
+            "in_channels is read from the weights without a factor of groups: ValueError",
+            imported_channels,
+            (groups,),
         )

@@ -36,6 +36,15 @@ def latency_of_one(sj: Any, function: str, documented: float) -> tuple[float, fl
     return documented, float(steps.index(1.0))
 
 
+def voted(sj: Any, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Entries of the averages over pairs in the last dimension of an input of ones; NaN where it raises."""
+    x = torch.ones(shape)
+    try:
+        return x.numel() / 2, float(sj.layer.VotingLayer(voting_size=2)(x).sum())
+    except RuntimeError:
+        return x.numel() / 2, math.nan
+
+
 def similarity_loss(sj: Any, loss: str) -> tuple[float, float]:
     """Whether the loss of six samples of binary spikes with a linear kernel is a number: 1."""
     spikes = torch.eye(6).cumsum(0).unsqueeze(-1)
@@ -90,6 +99,17 @@ def tool_probes() -> Iterator[Probe]:
             "alpha is 0 and every input fires in the last step",
             latency_of_one,
             (function, documented),
+        )
+    for shape in ((3, 4), (4,), (2, 3, 4)):
+        yield Probe(
+            "spikingjelly.VotingLayer.dimensions",
+            "layer.VotingLayer",
+            "forward",
+            "'average pooling with kernel_size = voting_size ... on the last dimension of the input with shape = [..., "
+            "C * voting_size]'",
+            "two dimensions are taken: any other number of them raises RuntimeError",
+            voted,
+            (shape,),
         )
     for loss in ("mse", "l1", "bce"):
         yield Probe(
