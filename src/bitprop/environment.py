@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from bitprop import __version__, kernels
-from bitprop.errors import BitpropError
+from bitprop.errors import BitpropError, ToolNotFoundError
 from bitprop.toolchain import SIMULATORS
+from bitprop.toolchain._process import wheel_version
 from bitprop.toolchain.board import PACKERS
 from bitprop.toolchain.iverilog import IVERILOG, VVP
 from bitprop.toolchain.nextpnr import NEXTPNR
@@ -40,6 +41,7 @@ def environment() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "tools": [_found(name, functools.partial(_simulator_version, name)) for name in SIMULATORS],
         "synthesis": [_found(name, functools.partial(tool_version, *_FLOW[name])) for name in _FLOW],
+        "benches": [_found("cocotb", _cocotb_version)],
         "kernels": kernels.describe(),
     }
 
@@ -59,6 +61,16 @@ def _simulator_version(name: str) -> str:
     for program in _PROGRAMS.get(name, ()):
         program.locate()
     return working_version(name)
+
+
+def _cocotb_version() -> str:
+    version = wheel_version("cocotb")
+    if version is None:
+        raise ToolNotFoundError(
+            "expected the Python package cocotb, found none; install it (pip install cocotb, or bitprop[hardware]); it "
+            "runs with Icarus Verilog"
+        )
+    return f"cocotb {version}"
 
 
 def _found(name: str, version_of: Callable[[], str]) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from bitprop.toolchain import SIMULATORS, IcarusSimulator
 
 def test_fields() -> None:
     found = environment()
-    assert set(found) == {"versions", "machine", "tools", "synthesis", "kernels"}
+    assert set(found) == {"versions", "machine", "tools", "synthesis", "benches", "kernels"}
     assert found["versions"]["bitprop"] == __version__
     assert found["versions"]["torch"] == torch.__version__
     assert all(isinstance(text, str) and text for text in found["versions"].values())
     assert [tool["name"] for tool in found["tools"]] == list(SIMULATORS)
     flow = ["yosys", "nextpnr-ecp5", "nextpnr-ice40", "bitstream-ecp5", "bitstream-ice40"]
     assert [tool["name"] for tool in found["synthesis"]] == flow
-    for tool in found["tools"] + found["synthesis"]:
+    for tool in found["tools"] + found["synthesis"] + found["benches"]:
         assert set(tool) == {"name", "found", "version", "how_to_get"}
         assert bool(tool["version"]) == tool["found"] == (not tool["how_to_get"])
     assert json.loads(json.dumps(found)) == found

@@ -129,6 +129,8 @@ def test_package_data_is_complete() -> None:
         "board.v.j2",
         "board_bench.v.j2",
         "clock.v.j2",
+        "cocotb_run.py.j2",
+        "cocotb_test.py.j2",
         "folded_layer.v.j2",
         "layer.v.j2",
         "mac_layer.v.j2",

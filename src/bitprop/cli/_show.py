@@ -171,7 +171,11 @@ def show_implementation(result: Implementation, shell: str) -> None:
 def show_environment(found: dict[str, Any]) -> None:
     """Versions, simulators, tools of synthesis, kernels."""
     console.print(_table("versions", ["package", "version"], [list(pair) for pair in found["versions"].items()]))
-    for title, key in (("simulators", "tools"), ("synthesis, placement and routing", "synthesis")):
+    for title, key in (
+        ("simulators", "tools"),
+        ("synthesis, placement and routing", "synthesis"),
+        ("test benches", "benches"),
+    ):
         tools = [[tool["name"], tool["version"] or f"not found: {tool['how_to_get']}"] for tool in found[key]]
         console.print(_table(title, ["tool", "version"], tools))
     console.print(f"bit-true kernels: {found['kernels']}")

@@ -161,6 +161,10 @@ def export(
     weights: Annotated[
         str | None, typer.Option("--weights", help="Folded: rom (fixed in the circuit) or loadable. Default: rom.")
     ] = None,
+    bench: Annotated[
+        str | None,
+        typer.Option("--bench", help="cocotb: also write a test bench in Python, into the folder OUTPUT_cocotb."),
+    ] = None,
     target_cycles: Annotated[
         int | None,
         typer.Option("--target-cycles", min=1, help="Fold every layer so that a decision takes at most so many."),
@@ -171,6 +175,7 @@ def export(
 
     A handoff folder or a document is exported again in another architecture: the same integers.
     """
+    from bitprop.handoff.bench import check_bench, write_bench
     from bitprop.handoff.refold import export_again, is_exported, load_choice
 
     fold = {
@@ -180,16 +185,21 @@ def export(
         "pipeline": pipeline,
     }
     choice = load_choice(architecture, fold, layer or (), target_cycles, folds, weights)
+    if bench is not None:
+        check_bench(bench, output)
     if is_exported(source):
         manifest = export_again(source, output, choice, samples=samples)
     else:
         from bitprop.runs import export_run
 
         manifest = export_run(source, output, samples=samples or 100, choice=choice)
+    written = None if bench is None else write_bench(bench, output)
     if as_json:
         print_json(manifest.to_dict())
         return
     console.print(f"{len(manifest.files)} files and their manifest in {output}", soft_wrap=True)
+    if written is not None:
+        console.print(f"bench: python {shlex.quote(str(written / 'run.py'))}", soft_wrap=True)
     console.print(f"next: bitprop simulate {shlex.quote(str(output))}", soft_wrap=True)
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "generate_alone",
     "library",
     "load_words",
+    "loadable_layers",
     "ports_of",
 ]
 
@@ -86,6 +87,18 @@ class NetworkPorts:
     classes: int
     class_width: int
     logit_width: int
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What the data ports are called, by what those of a network of parallel layers are called."""
+        plain = ("in_valid", "in_ready", "in_values", "out_valid", "out_ready", "out_class", "out_logits")
+        axi = ("s_axis_tvalid", "s_axis_tready", "s_axis_tdata", "m_axis_tvalid", "m_axis_tready", "m_axis_tdata")
+        return dict(zip(plain, (*axi, "m_axis_tuser") if self.stream else plain, strict=True))
+
+
+def loadable_layers(document: Document) -> list[str]:
+    """Names of the layers whose weights are loaded."""
+    return [layer.name for layer in document.layers if layer.fold is not None and layer.fold.weights == "loadable"]
 
 
 def _source(role: str, entry: SourceEntry) -> dict[str, Any]:
@@ -291,7 +304,7 @@ def library(document: Document) -> dict[str, str]:
     modules = list(_COMMON_LIBRARY) if parallel else []
     if any(folds):
         modules += FOLD_LIBRARY
-        if any(layer.fold is not None and layer.fold.weights == "loadable" for layer in document.layers):
+        if loadable_layers(document):
             modules += LOAD_LIBRARY
         if any(layer.fold is not None and isinstance(layer.output, Requantise) for layer in document.layers):
             modules.append("bitprop_fold_requantise.v")

@@ -20,7 +20,7 @@ from bitprop.formats import IntArray
 from bitprop.graph.spec import Document
 from bitprop.graph.timing import latency_cycles
 from bitprop.hdl._text import LIBRARY, render
-from bitprop.hdl.emitter import NetworkPorts, ports_of
+from bitprop.hdl.emitter import loadable_layers, ports_of
 
 __all__ = [
     "SERIAL_LIBRARY",
@@ -49,6 +49,16 @@ SILENCE = 20
 
 _BENCH_SILENCE = 12
 _MIN_CLOCKS = 8
+# the top's wires by the network's ports
+_OUTSIDE = {
+    "in_valid": "sample_valid",
+    "in_ready": "sample_ready",
+    "in_values": "sample_values",
+    "out_valid": "decision_valid",
+    "out_ready": "decision_ready",
+    "out_class": "decision_class",
+    "out_logits": "decision_logits",
+}
 _MAX_BAUD_ERROR = 0.02
 _CRC_START = 0xFFFF
 _REASONS = {
@@ -258,8 +268,7 @@ def board_bench(document: Document, board: BoardPort, top: str) -> str:
 
 def _context(document: Document, board: BoardPort, top: str) -> dict[str, object]:
     board.check()
-    loads = [layer.name for layer in document.layers if layer.fold is not None and layer.fold.weights == "loadable"]
-    if loads:
+    if loads := loadable_layers(document):
         raise NotExportableError(
             f"expected weights in a ROM on a board, {', '.join(loads)} of {document.name} loads them; export it with "
             "--weights rom"
@@ -290,23 +299,5 @@ def _context(document: Document, board: BoardPort, top: str) -> dict[str, object
         "classes": ports.classes,
         "class_width": ports.class_width,
         "logit_width": ports.logit_width,
-        "connections": _connections(ports),
+        "connections": [(inside, _OUTSIDE[name]) for name, inside in ports.names.items()],
     }
-
-
-def _connections(ports: NetworkPorts) -> tuple[tuple[str, str], ...]:
-    """The network's data ports and what the top calls the wires to them."""
-    outside = (
-        "sample_valid",
-        "sample_ready",
-        "sample_values",
-        "decision_valid",
-        "decision_ready",
-        "decision_class",
-        "decision_logits",
-    )
-    if ports.stream:
-        inside = [f"{side}_axis_t{part}" for side in "sm" for part in ("valid", "ready", "data")] + ["m_axis_tuser"]
-    else:
-        inside = ["in_valid", "in_ready", "in_values", "out_valid", "out_ready", "out_class", "out_logits"]
-    return tuple(zip(inside, outside, strict=True))
