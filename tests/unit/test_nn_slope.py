@@ -137,13 +137,15 @@ def test_kernels_give_the_slopes_of_the_streams(dtype: torch.dtype, bound: float
 
 @pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
 def test_the_kernel_refuses_what_it_could_not_index() -> None:
-    def call(threshold: int = 3, number: int = 2, cycle: int = 0, code: int = 1, inputs: int = 1) -> None:
-        k = torch.tensor([[threshold]])
+    def call(threshold: int = 3, number: int = 2, code: int = 0, inputs: int = 1) -> None:
+        k = torch.tensor([[threshold]], dtype=torch.int32)
         numbers, out = torch.tensor([number]), torch.zeros(1, inputs)
         real = torch.zeros(1, 1)
-        kernels.extension().local_slope(real, k, k, real, numbers, numbers, torch.tensor([cycle]), 3, code, out, 1)
+        kernels.extension().local_slope(real, k, real, numbers, numbers, 3, code, out, 1)
 
     call()
-    for wrong in ({"threshold": 9}, {"threshold": -1}, {"number": 8}, {"cycle": 1}, {"code": 3}, {"inputs": 2}):
+    call(threshold=-8, code=1)
+    wrongs: list[dict[str, int]] = [{"threshold": 9}, {"threshold": -1}, {"threshold": -9, "code": 1}]
+    for wrong in (*wrongs, {"number": 8}, {"code": 3}, {"inputs": 2}):
         with pytest.raises(ValueError, match=":"):
             call(**wrong)

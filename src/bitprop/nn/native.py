@@ -156,7 +156,6 @@ def native_slope(
     rows: tuple[Tensor, Tensor],
     value: Tensor,
     numbers: tuple[Tensor, Tensor],
-    order: Tensor,
     encoding: str,
     precision_bits: int,
 ) -> Tensor | None:
@@ -167,7 +166,6 @@ def native_slope(
         rows: thresholds and signs of the side whose bits are counted, int64 ``[rows, I]``.
         value: real values of the other side, ``[columns, I]``.
         numbers: ``[L]`` of the rows' side and of the values' side.
-        order: cycles in the order of the values' numbers, ``[L]``.
         encoding: encoding name.
         precision_bits: n, at most 16.
 
@@ -179,6 +177,7 @@ def native_slope(
     if native is None or not fits:
         return None
     out = torch.empty_like(value, memory_format=torch.contiguous_format)
-    sides = [tensor.contiguous() for tensor in (grad.detach(), *rows, value.detach(), *numbers, order)]
+    thresholds = _signed(*rows, encoding, 1 << precision_bits)
+    sides = [tensor.contiguous() for tensor in (grad.detach(), thresholds, value.detach(), *numbers)]
     native.local_slope(*sides, precision_bits, _SLOPE_CODES[encoding], out, torch.get_num_threads())
     return out

@@ -88,8 +88,7 @@ def _slope(
         streams: the layer's.
     """
     encoding, n = streams.encoding, streams.precision_bits
-    order = _levels(numbers[1], value.dtype, n)[1]
-    found = native_slope(grad, rows, value, numbers, order, encoding, n)
+    found = native_slope(grad, rows, value, numbers, encoding, n)
     if found is not None:
         return found
     bits = stream_bits(numbers[0], *rows, encoding)
