@@ -174,7 +174,7 @@ def native_slope(
     """
     native = kernels.extension()
     fits = value.device.type == "cpu" and value.dtype in (torch.float32, torch.float64) and grad.dtype == value.dtype
-    if native is None or not fits:
+    if native is None or not fits or len(numbers[0]) > native.LONGEST_SLOPE:
         return None
     out = torch.empty_like(value, memory_format=torch.contiguous_format)
     thresholds = _signed(*rows, encoding, 1 << precision_bits)
