@@ -84,4 +84,5 @@ NB_MODULE(_kernels, module) {
     bind_slope(module);
     bind_spiking(module);
     bind_table(module);
+    bind_mixture(module);  // takes tables
 }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bindings.h"
-#include "count_table.h"
+#include "dense.h"
 #include "levels.h"
 #include "pool.h"
 
@@ -18,58 +18,6 @@ namespace bitprop {
 namespace {
 
 const TableKernels& kernels(Level level) { return BITPROP_CHOOSE(level, table_kernels); }
-
-struct Matrix {
-    const std::int32_t* values;
-    std::size_t lines, inputs;
-    bool is_signed;
-};
-
-// One layer's weights, packed for a table and a level as far as the calls so far needed it.
-class Weights {
-  public:
-    Weights(const CountTable& table, std::vector<std::int32_t> values, std::size_t lines, std::size_t inputs)
-        : table_(table), values_(std::move(values)), matrix_{values_.data(), lines, inputs, false} {
-        matrix_.is_signed = std::any_of(values_.begin(), values_.end(), [](std::int32_t value) { return value < 0; });
-    }
-
-    const CountTable& table() const { return table_; }
-    const Matrix& matrix() const { return matrix_; }
-
-    const RowPack& rows(std::size_t piece, int threads) {
-        const bool shared = table_.rows_are_thresholds();
-        std::lock_guard<std::mutex> lock(mutex_);
-        const std::vector<Piece>& pieces = table_.side(true);
-        if (rows_.size() < pieces.size()) rows_.resize(pieces.size());
-        std::unique_ptr<Rows>& found = rows_[shared ? 0 : piece];
-        if (!found) {
-            found = std::make_unique<Rows>();
-            found->make(pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, threads);
-        }
-        return found->pack;
-    }
-
-    const LanePack& lanes(std::size_t piece, bool plain, int threads) {
-        std::lock_guard<std::mutex> lock(mutex_);
-        const std::vector<Piece>& pieces = table_.side(false);
-        if (lanes_[plain].size() < pieces.size()) lanes_[plain].resize(pieces.size());
-        std::unique_ptr<Lanes>& found = lanes_[plain][piece];
-        if (!found) {
-            found = std::make_unique<Lanes>();
-            found->make(pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, matrix_.is_signed, plain,
-                        threads);
-        }
-        return found->pack;
-    }
-
-  private:
-    const CountTable& table_;
-    std::vector<std::int32_t> values_;
-    Matrix matrix_;
-    std::mutex mutex_;
-    std::vector<std::unique_ptr<Rows>> rows_;
-    std::vector<std::unique_ptr<Lanes>> lanes_[2];
-};
 
 // Ones of all streams of each line.
 std::vector<std::int64_t> line_ones(const std::vector<std::uint32_t>& ones, const Matrix& matrix) {
@@ -81,7 +29,38 @@ std::vector<std::int64_t> line_ones(const std::vector<std::uint32_t>& ones, cons
     return sums;
 }
 
-// Sums of products, [x.lines, outputs]: of signed counts, or, for XNOR, of agreements less disagreements.
+}  // namespace
+
+Weights::Weights(const CountTable& table, std::vector<std::int32_t> values, std::size_t lines, std::size_t inputs)
+    : table_(table), values_(std::move(values)), matrix_{values_.data(), lines, inputs, false} {
+    matrix_.is_signed = std::any_of(values_.begin(), values_.end(), [](std::int32_t value) { return value < 0; });
+}
+
+const RowPack& Weights::rows(std::size_t piece, int threads) {
+    const bool shared = table_.rows_are_thresholds();
+    std::lock_guard<std::mutex> lock(mutex_);
+    const std::vector<Piece>& pieces = table_.side(true);
+    if (rows_.size() < pieces.size()) rows_.resize(pieces.size());
+    std::unique_ptr<Rows>& found = rows_[shared ? 0 : piece];
+    if (!found) {
+        found = std::make_unique<Rows>();
+        found->make(pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, threads);
+    }
+    return found->pack;
+}
+
+const LanePack& Weights::lanes(std::size_t piece, bool plain, int threads) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    const std::vector<Piece>& pieces = table_.side(false);
+    if (lanes_[plain].size() < pieces.size()) lanes_[plain].resize(pieces.size());
+    std::unique_ptr<Lanes>& found = lanes_[plain][piece];
+    if (!found) {
+        found = std::make_unique<Lanes>();
+        found->make(pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, matrix_.is_signed, plain, threads);
+    }
+    return found->pack;
+}
+
 void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads) {
     const CountTable& table = weights.table();
     const Matrix& w = weights.matrix();
@@ -150,6 +129,8 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
     }
 }
 
+namespace {
+
 std::uint64_t next_random(std::uint64_t& state) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     return state >> 33;
@@ -191,6 +172,12 @@ bool check(Level level) {
 }
 
 Family family("table", check);
+
+}  // namespace
+
+Level table_level() { return family.level(); }
+
+namespace {
 
 using Numbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Values = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;

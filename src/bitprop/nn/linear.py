@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
 from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants
 from bitprop.nn.design import DesignChoice, DesignVariables
+from bitprop.nn.mixture import Mixture, mix_natively
 from bitprop.nn.native import stream_sum, stream_sums
 from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
 from bitprop.nn.sources import LAYOUTS, LayerSources, layer_sources
@@ -359,21 +360,67 @@ class SCLinear(nn.Module):
     def _mixture(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """Sum over encodings and lengths of probability times the output of that discrete design."""
         design = self.design
+        lengths = list(self._likely(design.lengths, design.length_probabilities()))
+        encodings = list(self._likely(design.encodings, design.encoding_probabilities()))
+        if generator is None:
+            found = self._mixed_natively(x, encodings, lengths)
+            if found is not None:
+                return found
+        return self._mixed_plainly(x, encodings, lengths, generator)
+
+    def _is_local(self, length: int) -> bool:
+        return self.slope == "local" and length <= LOCAL_LIMIT
+
+    def _mixed_natively(
+        self, x: Tensor, encodings: list[tuple[str, Tensor]], lengths: list[tuple[int, Tensor]]
+    ) -> Tensor | None:
+        design, names, cycles = self.design, [name for name, _ in encodings], [length for length, _ in lengths]
+        numbers = [tuple(side.numpy() for side in self._training_numbers(length)) for length in cycles]
+        return mix_natively(
+            x,
+            self.weight,
+            self.bias,
+            self.gain,
+            torch.stack([p for _, p in encodings]),
+            torch.stack([p for _, p in lengths]),
+            design.correlation(),
+            Mixture(
+                encodings=tuple(names),
+                lengths=tuple(cycles),
+                numbers=cast(Any, tuple(numbers)),
+                local=tuple(self._is_local(length) for length in cycles),
+                scales=tuple((0, 0) if self.activation == "logits" else self._scale(length) for length in cycles),
+                limits=self.value_range(),
+                precision_bits=self.precision_bits,
+                correlation_raw=design.correlation_raw(),
+                learns_correlation=design.learns_correlation,
+                soft=self._soft,
+            ),
+        )
+
+    def _mixed_plainly(
+        self,
+        x: Tensor,
+        encodings: list[tuple[str, Tensor]],
+        lengths: list[tuple[int, Tensor]],
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """The reference."""
+        design = self.design
         n, gain = self.precision_bits, self.gain
         x_raw, w_raw = self.value_integers(x), self.weight_integers()
-        likely = list(self._likely(design.lengths, design.length_probabilities()))
         output = torch.zeros(x.shape[0], self.out_features)
-        for encoding, p_encoding in self._likely(design.encodings, design.encoding_probabilities()):
+        for encoding, p_encoding in encodings:
             k_x, k_w = encode(x_raw, encoding, n), encode(w_raw, encoding, n)
             relaxed: Tensor | None = None
             drawn = [
                 self._training_numbers(length) if generator is None else self._drawn_numbers(length, generator)
-                for length, _ in likely
+                for length, _ in lengths
             ]
             sums = self._sums(k_x, k_w, drawn, encoding)
-            for (length, p_length), numbers, (total, slope) in zip(likely, drawn, sums, strict=True):
+            for (length, p_length), numbers, (total, slope) in zip(lengths, drawn, sums, strict=True):
                 hard = total.to(x.dtype) / length
-                if self.slope == "local" and generator is None and length <= LOCAL_LIMIT:
+                if generator is None and self._is_local(length):
                     r, s, t = numbers
                     q = mix_numbers(r, s, t, design.correlation_raw(), n)
                     y = local_slope(x, self.weight, hard, Streams(k_x, k_w, r, q, encoding, n))

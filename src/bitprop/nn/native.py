@@ -11,26 +11,30 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from bitprop import kernels
 from bitprop.nn import bit_true
 
-__all__ = ["native_slope", "stream_sum", "stream_sums"]
+__all__ = ["SLOPE_CODES", "count_table", "native_slope", "stream_sum", "stream_sums"]
 
-# The numbers of encodings in slope.h.
-_SLOPE_CODES = {"unipolar": 0, "sign_magnitude": 1, "bipolar": 2}
+SLOPE_CODES = {"unipolar": 0, "sign_magnitude": 1, "bipolar": 2}
+"""The numbers of encodings in slope.h."""
 # Tables of so many pairs of sequences are kept; a layer needs one for each of its lengths.
 _TABLES = 64
 
 
 @lru_cache(maxsize=_TABLES)
-def _table(activation: bytes, weight: bytes) -> tuple[Any, int]:
-    """The table of two int64 sequences and the precision it was made for: the least that holds their numbers."""
-    r, q = np.frombuffer(activation, np.int64), np.frombuffer(weight, np.int64)
-    bits = max(1, int(max(r.max(), q.max())).bit_length())
-    return kernels.extension().CountTable(r, q, bits), bits
+def _table(activation: bytes, weight: bytes, precision_bits: int) -> Any:
+    numbers = (np.frombuffer(side, np.int64) for side in (activation, weight))
+    return kernels.extension().CountTable(*numbers, precision_bits)
+
+
+def count_table(activation: npt.NDArray[np.int64], weight: npt.NDArray[np.int64], precision_bits: int) -> Any:
+    """The extension's table of two sequences ``[L]`` of numbers ``0 .. 2**precision_bits - 1``; some are kept."""
+    return _table(activation.tobytes(), weight.tobytes(), precision_bits)
 
 
 def _signed(threshold: Tensor, negative: Tensor, encoding: str, largest: int) -> Tensor:
@@ -51,7 +55,9 @@ def _sums(
     signed: dict[int, tuple[Tensor, Tensor]] = {}
     totals = []
     for r, q in numbers:
-        table, bits = _table(r.numpy().tobytes(), q.numpy().tobytes())
+        # the least precision that holds the numbers
+        bits = max(1, int(torch.stack((r, q)).max()).bit_length())
+        table = count_table(r.numpy(), q.numpy(), bits)
         if bits not in signed:
             signed[bits] = _signed(k_x, n_x, encoding, 1 << bits), _signed(k_w, n_w, encoding, 1 << bits)
         x, w = signed[bits]
@@ -179,5 +185,5 @@ def native_slope(
     out = torch.empty_like(value, memory_format=torch.contiguous_format)
     thresholds = _signed(*rows, encoding, 1 << precision_bits)
     sides = [tensor.contiguous() for tensor in (grad.detach(), thresholds, value.detach(), *numbers)]
-    native.local_slope(*sides, precision_bits, _SLOPE_CODES[encoding], out, torch.get_num_threads())
+    native.local_slope(*sides, precision_bits, SLOPE_CODES[encoding], out, torch.get_num_threads())
     return out

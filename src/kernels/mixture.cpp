@@ -1,0 +1,343 @@
+// A bit-true layer's mixture of designs in one call forward and one back, from Python.
+#include "mixture.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "bindings.h"
+#include "dense.h"
+#include "levels.h"
+
+namespace nb = nanobind;
+
+namespace bitprop {
+namespace {
+
+const MixtureKernels<float>& kernels(Level level, float) { return BITPROP_CHOOSE(level, mixture_kernels).single; }
+const MixtureKernels<double>& kernels(Level level, double) { return BITPROP_CHOOSE(level, mixture_kernels).twice; }
+
+template <class R>
+bool check_type(Level level) {
+    constexpr std::size_t samples = 3, outputs = 37, size = samples * outputs;
+    std::vector<R> values(size), bias(outputs), found[2], means[2];
+    std::vector<std::int64_t> total(size), bias_raw(outputs);
+    std::vector<std::int32_t> kept(size), codes[2];
+    std::vector<double> sums[2];
+    std::uint64_t state = 7;
+    auto next = [&] { return (state = state * 6364136223846793005u + 1442695040888963407u) >> 40; };
+    for (R& v : values) v = static_cast<R>(next() % 1000) / R(450) - R(1.1);
+    for (R& v : bias) v = static_cast<R>(next() % 1000) / R(1000) - R(0.5);
+    for (auto& t : total) t = static_cast<std::int64_t>(next() % 400) - 200;
+    for (auto& t : bias_raw) t = static_cast<std::int64_t>(next() % 100) - 50;
+    for (const int shift : {0, 5}) {
+        DesignView<R> view{samples, outputs, bias.data(), bias_raw.data(), R(0.1), R(16), R(0.3), R(0.0625),
+                           9,       -64,     64,          shift,           R(-1),  R(1)};
+        for (int which = 0; which < 2; ++which) {
+            const MixtureKernels<R>& chosen = kernels(which == 0 ? Level::portable : level, R());
+            codes[which].assign(3 * size, 0);
+            for (int code = 0; code < 3; ++code) {
+                chosen.encode(values.data(), size, static_cast<SlopeCode>(code), 6, codes[which].data() + code * size);
+            }
+            found[which].assign(size, R(1));
+            means[which].assign(size, R(0));
+            sums[which].assign(4 * outputs, 0.0);
+            double* const to = sums[which].data();
+            chosen.finish(view, total.data(), kept.data(), found[which].data());
+            chosen.back(view, values.data(), kept.data(), values.data(), means[which].data(),
+                        {to, to + outputs, to + 2 * outputs, to + 3 * outputs});
+        }
+        if (codes[0] != codes[1] || found[0] != found[1] || means[0] != means[1] || sums[0] != sums[1]) return false;
+    }
+    return true;
+}
+
+bool check(Level level) { return check_type<float>(level) && check_type<double>(level); }
+
+Family family("mixture", check);
+
+template <class R>
+using Reals = nb::ndarray<const R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class R>
+using Line = nb::ndarray<const R, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+template <class R>
+using Result = nb::ndarray<R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class R>
+using Results = nb::ndarray<R, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using Integers = std::vector<std::int64_t>;
+
+// What both directions are given of the designs; `codes` by encoding, `shares` by encoding and length, the rest by
+// length.
+struct Designs {
+    Integers codes;
+    std::vector<double> shares;
+    Integers lengths, multipliers, shifts;
+    double gain;
+    std::vector<std::int64_t> limits;  // smallest and largest output integer
+    int precision_bits;
+
+    std::size_t encodings() const { return codes.size(); }
+
+    void check(std::size_t inputs) const {
+        const std::size_t count = lengths.size();
+        require(precision_bits >= 1 && precision_bits <= 16, "precision_bits: 1 .. 16");
+        require(shares.size() == codes.size() * count, "shares: one for each encoding and length");
+        require(multipliers.size() == count && shifts.size() == count && limits.size() == 2, "scales: one a length");
+        require(inputs >= 1 && inputs <= 65536, "x: 1 .. 65536 inputs");
+        for (const std::int64_t code : codes) require(code >= 0 && code <= 2, "codes: 0 .. 2");
+        for (std::size_t l = 0; l < count; ++l) {
+            require(lengths[l] >= 1 && lengths[l] * static_cast<std::int64_t>(inputs) <= INT32_MAX,
+                    "lengths: too long");
+            require(multipliers[l] >= 0 && multipliers[l] <= 65535 && shifts[l] >= 0 && shifts[l] <= 40, "scales");
+        }
+    }
+
+    // The view of one design; bias_raw is filled for it.
+    template <class R>
+    DesignView<R> view(std::size_t e, std::size_t l, std::size_t samples, std::size_t outputs, const R* bias,
+                       Integers& bias_raw) const {
+        const double length = static_cast<double>(lengths[l]), one = static_cast<double>(1 << precision_bits);
+        // 2**46 and a multiplier of 16 bits stay in 64; what is not a number counts as nothing here, and is seen in
+        // the real value
+        constexpr double most = 70368744177664.0;
+        bias_raw.resize(outputs);
+        for (std::size_t o = 0; o < outputs; ++o) {
+            const double found = std::nearbyint(static_cast<double>(bias[o]) * length / gain);
+            bias_raw[o] = found == found ? static_cast<std::int64_t>(std::min(std::max(found, -most), most)) : 0;
+        }
+        const bool scaled = shifts[l] > 0;
+        // as torch divides: the numbers of this type
+        const R unit = scaled ? static_cast<R>(1.0 / one) : static_cast<R>(gain) / static_cast<R>(lengths[l]);
+        return {samples,
+                outputs,
+                bias,
+                bias_raw.data(),
+                static_cast<R>(gain),
+                static_cast<R>(lengths[l]),
+                static_cast<R>(shares[e * lengths.size() + l]),
+                unit,
+                multipliers[l],
+                limits[0],
+                limits[1],
+                static_cast<int>(shifts[l]),
+                limits[0] < 0 ? R(-1) : R(0),
+                R(1)};
+    }
+};
+
+template <class R>
+struct Thresholds {
+    std::vector<std::int32_t> values;
+    Matrix make(Level level, const Reals<R>& reals, std::int64_t code, int precision_bits) {
+        values.resize(reals.size());
+        kernels(level, R())
+            .encode(reals.data(), reals.size(), static_cast<SlopeCode>(code), precision_bits, values.data());
+        const bool is_signed = static_cast<SlopeCode>(code) == SlopeCode::sign_magnitude &&
+                               std::any_of(values.begin(), values.end(), [](std::int32_t value) { return value < 0; });
+        return {values.data(), reals.shape(0), reals.shape(1), is_signed};
+    }
+};
+
+// tables, for each length: at the correlation; then, where its slope is asked for, of the sources' own numbers, and one
+// for each of `signs` with the weights' numbers those of the activations or their mirror image.
+template <class R>
+void forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::vector<const CountTable*> tables,
+             Integers signs, Results<std::int32_t> kept, std::optional<Results<R>> by_correlation, Result<R> out,
+             int threads) {
+    const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
+    const std::size_t count = designs.lengths.size(), each = signs.empty() ? 1 : 2 + signs.size();
+    designs.check(inputs);
+    require(w.shape(1) == inputs && bias.size() == outputs, "w, bias: [O, I], [O]");
+    require(tables.size() == count * each, "tables: as many for each length");
+    require(out.shape(0) == samples && out.shape(1) == outputs, "out: [B, O]");
+    require(kept.shape(0) == designs.shares.size() && kept.shape(1) == samples && kept.shape(2) == outputs,
+            "kept: [designs, B, O]");
+    require(by_correlation.has_value() == !signs.empty(), "by_correlation: with signs, and only with them");
+    require(signs.empty() || by_correlation->size() == kept.size(), "by_correlation: [designs, B, O]");
+    for (std::size_t at = 0; at < tables.size(); ++at) {
+        require(tables[at]->precision_bits() == designs.precision_bits, "tables: of this precision");
+        require(static_cast<std::int64_t>(tables[at]->length()) == designs.lengths[at / each],
+                "tables: of the lengths");
+    }
+    const Level level = family.level(), by_table = table_level();
+    nb::gil_scoped_release released;
+    std::fill_n(out.data(), size, R(0));
+    if (size == 0) return;
+    thread_local Thresholds<R> of_x, of_w;
+    thread_local Integers bias_raw;
+    thread_local std::vector<std::int64_t> sums;
+    sums.resize(std::max(sums.size(), each * size));
+    for (std::size_t e = 0; e < designs.encodings(); ++e) {
+        const bool xnor = static_cast<SlopeCode>(designs.codes[e]) == SlopeCode::bipolar;
+        const Matrix k_x = of_x.make(level, x, designs.codes[e], designs.precision_bits);
+        const Matrix k_w = of_w.make(level, w, designs.codes[e], designs.precision_bits);
+        for (std::size_t l = 0; l < count; ++l) {
+            for (std::size_t table = 0; table < each; ++table) {
+                Weights weights(*tables[l * each + table], k_w);
+                dense(by_table, weights, k_x, xnor, sums.data() + table * size, threads);
+            }
+            const std::size_t design = e * count + l;
+            const DesignView<R> view = designs.view<R>(e, l, samples, outputs, bias.data(), bias_raw);
+            kernels(level, R()).finish(view, sums.data(), kept.data() + design * size, out.data());
+            if (signs.empty()) continue;
+            R* const slope = by_correlation->data() + design * size;
+            for (std::size_t at = 0; at < size; ++at) {
+                std::int64_t slopes = 0;
+                for (std::size_t s = 0; s < signs.size(); ++s) {
+                    slopes += signs[s] * (sums[(2 + s) * size + at] - sums[size + at]);
+                }
+                slope[at] = static_cast<R>(slopes) / static_cast<R>(signs.size());
+            }
+        }
+    }
+}
+
+// In blocks of columns as SlopeLength has them; of the transposed matrix where `turned`.
+template <class R>
+void to_blocks(const R* from, std::size_t lines, std::size_t width, bool turned, std::vector<R>& blocks) {
+    const std::size_t rows = turned ? width : lines, columns = turned ? lines : width;
+    blocks.assign(slope_blocks(columns) * rows * kSlopeLanes, R(0));
+    for (std::size_t line = 0; line < lines; ++line, from += width) {
+        if (turned) {
+            R* const to = blocks.data() + line / kSlopeLanes * kSlopeLanes * rows + line % kSlopeLanes;
+            for (std::size_t at = 0; at < width; ++at) to[at * kSlopeLanes] = from[at];
+            continue;
+        }
+        for (std::size_t begin = 0; begin < width; begin += kSlopeLanes) {
+            std::copy_n(from + begin, std::min(kSlopeLanes, width - begin),
+                        blocks.data() + begin * rows + line * kSlopeLanes);
+        }
+    }
+}
+
+// `numbers`: for each length the activations' and the weights'; `local`, by length, whether the slope is theirs. The
+// gradients of the mean products of the others are added up by encoding in `relaxed`. Returned: the gradients of the
+// shares, of the gain and of the correlation.
+template <class R>
+std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
+                             Integers local, Line<std::int64_t> numbers, Results<const std::int32_t> kept,
+                             std::optional<Results<const R>> by_correlation, std::optional<Result<R>> grad_x,
+                             std::optional<Result<R>> grad_w, nb::ndarray<R, nb::ndim<1>, nb::c_contig> grad_bias,
+                             Results<R> relaxed, int threads) {
+    const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
+    const std::size_t count = designs.lengths.size(), total = designs.shares.size();
+    designs.check(inputs);
+    require(w.shape(1) == inputs && bias.size() == outputs && grad_bias.size() == outputs, "w, bias: [O, I], [O]");
+    require(grad.shape(0) == samples && grad.shape(1) == outputs, "grad: [B, O]");
+    require(kept.size() == total * size && (!by_correlation || by_correlation->size() == total * size),
+            "kept, by_correlation: [designs, B, O]");
+    require(!grad_x || (grad_x->shape(0) == samples && grad_x->shape(1) == inputs), "grad_x: [B, I]");
+    require(!grad_w || (grad_w->shape(0) == outputs && grad_w->shape(1) == inputs), "grad_w: [O, I]");
+    require(relaxed.size() == designs.encodings() * size, "relaxed: [encodings, B, O]");
+    require(local.size() == count, "local: one a length");
+    std::size_t held = 0;
+    for (std::size_t l = 0; l < count; ++l) {
+        held += 2 * static_cast<std::size_t>(designs.lengths[l]);
+        require(!local[l] || designs.lengths[l] <= static_cast<std::int64_t>(kSlopeLongest), "local: of short streams");
+    }
+    require(numbers.size() == held, "numbers: of both sides, for each length");
+    for (std::size_t t = 0; t < held; ++t) {
+        require(numbers.data()[t] >= 0 && numbers.data()[t] < std::int64_t{1} << designs.precision_bits,
+                "numbers: 0 .. 2**precision_bits - 1");
+    }
+    const Level level = family.level(), by_slope = slope_level();
+    nb::gil_scoped_release released;
+    std::vector<double> found(total + 2, 0.0), columns(4 * outputs, 0.0);
+    for (const auto& target : {grad_x, grad_w}) {
+        if (target) std::fill_n(target->data(), target->size(), R(0));
+    }
+    std::fill_n(relaxed.data(), relaxed.size(), R(0));
+    thread_local Thresholds<R> of_x, of_w;
+    thread_local Integers bias_raw;
+    std::vector<R> mean(size);
+    std::vector<std::vector<R>> blocks_x(count), blocks_w(count);
+    for (std::size_t e = 0; e < designs.encodings(); ++e) {
+        std::vector<SlopeGiven<R>> given_x, given_w;
+        const std::int64_t* of_length = numbers.data();
+        for (std::size_t l = 0; l < count; ++l) {
+            const std::size_t design = e * count + l, length = static_cast<std::size_t>(designs.lengths[l]);
+            const DesignView<R> view = designs.view<R>(e, l, samples, outputs, bias.data(), bias_raw);
+            double* const sums = columns.data();
+            std::fill_n(sums + outputs, outputs, 0.0);
+            kernels(level, R())
+                .back(view, grad.data(), kept.data() + design * size,
+                      by_correlation ? by_correlation->data() + design * size : nullptr, mean.data(),
+                      {sums, sums + outputs, sums + 2 * outputs, sums + 3 * outputs});
+            for (std::size_t o = 0; o < outputs; ++o) found[design] += sums[outputs + o];
+            const std::int64_t* const r = of_length;
+            const std::int64_t* const q = of_length + length;
+            of_length += 2 * length;
+            if (!local[l]) {
+                R* const to = relaxed.data() + e * size;
+                for (std::size_t at = 0; at < size; ++at) to[at] += mean[at];
+                continue;
+            }
+            if (grad_w) {
+                to_blocks(mean.data(), samples, outputs, false, blocks_w[l]);
+                given_w.push_back({blocks_w[l].data(), length, r, q});
+            }
+            if (grad_x) {
+                to_blocks(mean.data(), samples, outputs, true, blocks_x[l]);
+                given_x.push_back({blocks_x[l].data(), length, q, r});
+            }
+        }
+        SlopeView<R> view{};
+        view.inputs = inputs, view.one = std::int32_t{1} << designs.precision_bits;
+        view.code = static_cast<SlopeCode>(designs.codes[e]);
+        if (!given_w.empty()) {
+            view.threshold = of_x.make(level, x, designs.codes[e], designs.precision_bits).values;
+            view.value = w.data(), view.out = grad_w->data();
+            view.rows = samples, view.columns = outputs;
+            add_slopes(by_slope, view, given_w.data(), given_w.size(), threads);
+        }
+        if (!given_x.empty()) {
+            view.threshold = of_w.make(level, w, designs.codes[e], designs.precision_bits).values;
+            view.value = x.data(), view.out = grad_x->data();
+            view.rows = outputs, view.columns = samples;
+            add_slopes(by_slope, view, given_x.data(), given_x.size(), threads);
+        }
+    }
+    for (std::size_t o = 0; o < outputs; ++o) {
+        grad_bias.data()[o] = static_cast<R>(columns[o]);
+        found[total] += columns[2 * outputs + o];
+        found[total + 1] += columns[3 * outputs + o];
+    }
+    return found;
+}
+
+void make_designs(Designs* self, Integers codes, std::vector<double> shares, Integers lengths, Integers multipliers,
+                  Integers shifts, double gain, Integers limits, int precision_bits) {
+    new (self) Designs{std::move(codes),       std::move(shares), std::move(lengths),
+                       std::move(multipliers), std::move(shifts), gain,
+                       std::move(limits),      precision_bits};
+}
+
+}  // namespace
+
+void bind_mixture(nb::module_& module) {
+    nb::class_<Designs>(module, "Designs", "The designs that a bit-true layer mixes.")
+        .def("__init__", make_designs, nb::arg("codes"), nb::arg("shares"), nb::arg("lengths"), nb::arg("multipliers"),
+             nb::arg("shifts"), nb::arg("gain"), nb::arg("limits"), nb::arg("precision_bits"));
+    module.def("mixture", forward<float>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
+               nb::arg("tables"), nb::arg("signs"), nb::arg("kept"), nb::arg("by_correlation").none(), nb::arg("out"),
+               nb::arg("threads"), "The mixture's output, and what the way back needs.");
+    module.def("mixture", forward<double>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
+               nb::arg("tables"), nb::arg("signs"), nb::arg("kept"), nb::arg("by_correlation").none(), nb::arg("out"),
+               nb::arg("threads"));
+    module.def("mixture_back", backward<float>, nb::arg("grad"), nb::arg("x"), nb::arg("w"), nb::arg("bias"),
+               nb::arg("designs"), nb::arg("local"), nb::arg("numbers"), nb::arg("kept"),
+               nb::arg("by_correlation").none(), nb::arg("grad_x").none(), nb::arg("grad_w").none(),
+               nb::arg("grad_bias"), nb::arg("relaxed"), nb::arg("threads"), "Its gradients.");
+    module.def("mixture_back", backward<double>, nb::arg("grad"), nb::arg("x"), nb::arg("w"), nb::arg("bias"),
+               nb::arg("designs"), nb::arg("local"), nb::arg("numbers"), nb::arg("kept"),
+               nb::arg("by_correlation").none(), nb::arg("grad_x").none(), nb::arg("grad_w").none(),
+               nb::arg("grad_bias"), nb::arg("relaxed"), nb::arg("threads"));
+}
+
+}  // namespace bitprop

@@ -1,0 +1,61 @@
+// A bit-true layer's mixture of designs, elementwise: what mixture.cpp puts together and mixture_level.cpp computes.
+//
+// A design is an encoding and a length. Its sums come from tables; here are the thresholds before and, after it, bias,
+// scale, clamp and the share of the mixture, and what the backward pass needs of them again.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "slope.h"
+
+namespace bitprop {
+
+template <class R>
+struct DesignView {
+    std::size_t samples, outputs;
+    const R* bias;                 // [outputs]
+    const std::int64_t* bias_raw;  // [outputs], as the accumulator is preloaded
+    R gain, length, share, unit;   // share: the design's probability; unit: what one of its output integers is worth
+    std::int64_t multiplier, low, high;
+    int shift;  // 0: a layer of logits, neither scaled nor clamped
+    R least, most;
+};
+
+// Sums over the samples for each output, in one order.
+struct DesignSums {
+    double* bias;         // of the gradients of the bias
+    double* share;        // of the gradients of the share
+    double* gain;         // of the gain
+    double* correlation;  // of the correlation
+};
+
+template <class R>
+struct MixtureKernels {
+    void (*encode)(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out);
+    // Adds the design to `out`, [samples, outputs], and keeps its sums.
+    void (*finish)(const DesignView<R>& view, const std::int64_t* total, std::int32_t* kept, R* out);
+    // Gradients of the mean products, [samples, outputs]; adds to the sums. `by_correlation` may be null.
+    void (*back)(const DesignView<R>& view, const R* grad, const std::int32_t* kept, const R* by_correlation,
+                 R* grad_mean, DesignSums sums);
+};
+
+struct MixtureKernelsOfLevel {
+    MixtureKernels<float> single;
+    MixtureKernels<double> twice;
+};
+
+namespace portable {
+extern const MixtureKernelsOfLevel mixture_kernels;
+}
+namespace avx2 {
+extern const MixtureKernelsOfLevel mixture_kernels;
+}
+namespace avx512 {
+extern const MixtureKernelsOfLevel mixture_kernels;
+}
+namespace avx512vbmi {
+extern const MixtureKernelsOfLevel mixture_kernels;
+}
+
+}  // namespace bitprop
