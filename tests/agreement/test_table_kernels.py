@@ -172,11 +172,11 @@ def test_planted_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     x, w = _random((9, 30), 8, generator), _random((4, 30), 8, generator)
     r, q = _numbers("lfsr", 64, 8)
     expected = bit_true.stream_sum(x, w, r, q, "sign_magnitude")
-    right, signed = native._table, native._signed
+    right, signed = native.count_table, native._signed
     mutants = [
-        ("_table", lambda a, b: right(b, a)),
-        ("_table", lambda a, b: right(a[8:], b[8:])),
-        ("_table", lambda a, b: right(a, a)),
+        ("count_table", lambda a, b, bits: right(b, a, bits)),
+        ("count_table", lambda a, b, bits: right(a[1:], b[1:], bits)),
+        ("count_table", lambda a, b, bits: right(a, a, bits)),
         ("_signed", lambda k, n, e, largest: signed(k, torch.zeros_like(n), e, largest)),
         ("_signed", lambda k, n, e, largest: signed(k, n, e, largest // 2)),
         ("_signed", lambda k, n, e, largest: signed((k - 1).clamp_min(0), n, e, largest)),

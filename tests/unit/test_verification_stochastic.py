@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bitprop import kernels
 from bitprop.errors import RangeError
 from bitprop.nn.bit_true import encode, stream_sum
 from bitprop.nn.linear import SCLinear
+from bitprop.nn.mixture import _Mixed
 from bitprop.nn.network import SCNetwork
 from bitprop.nn.slope import local_slope
 from bitprop.training.sc_estimators import ESTIMATORS, StreamProductLoss, make_estimator
@@ -236,7 +238,8 @@ def test_planted_layers_fail(planted: type[SCLinear], options: dict[str, Any], c
     )
     layer.load_state_dict(old.state_dict())
     network.layers[index] = layer
-    results = _verify(network, 6, 2)
+    with kernels.use_level("reference"):  # what is planted is the plain layer's
+        results = _verify(network, 6, 2)
     failed = {name for name, result in results.items() if result.status == "FAIL"}
     assert caught <= failed, {name: result.to_text() for name, result in results.items()}
     assert failed <= caught | {"sc_sampled_gradient"}
@@ -250,10 +253,30 @@ def test_a_wrong_local_slope_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bitprop.nn.linear.local_slope", wrong)
     network = SCNetwork((5, 4, 2), lengths=(8,))
     _jitter(network, 3)
-    results = _verify(network, 5, 2)
+    with kernels.use_level("reference"):
+        results = _verify(network, 5, 2)
     assert results["sc_bit_true_gradient"].status == "FAIL"
     assert results["sc_bit_true_gradient"].where.tensor in ("layers.0.weight", "layers.1.weight")
     assert results["sc_sampled_gradient"].status == "PASS"
+
+
+@pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
+@pytest.mark.parametrize("place", range(7))
+def test_a_wrong_gradient_of_the_native_mixture_fails(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    right = _Mixed.backward
+
+    def wrong(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        found = list(right(ctx, *gradients))
+        gradient = found[place]
+        if gradient is not None:
+            found[place] = 1.001 * gradient
+        return tuple(found)
+
+    monkeypatch.setattr(_Mixed, "backward", staticmethod(wrong))
+    network = SCNetwork((5, 4, 2), lengths=(8, 64), encodings=("bipolar", "unipolar"), correlation_range=(-0.2, 0.2))
+    _jitter(network, 3)
+    results = _verify(network, 5, 2)
+    assert {name for name, result in results.items() if result.status == "FAIL"} == {"sc_bit_true_gradient"}
 
 
 def test_ideal_bits_cannot_be_lowered_and_that_is_said() -> None:

@@ -394,6 +394,7 @@ class SCLinear(nn.Module):
                 precision_bits=self.precision_bits,
                 correlation_raw=design.correlation_raw(),
                 learns_correlation=design.learns_correlation,
+                independent=self.layout == "independent",
                 soft=self._soft,
             ),
         )

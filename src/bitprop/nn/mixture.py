@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from bitprop import kernels
+from bitprop.formats import encoding_of
 from bitprop.nn.native import SLOPE_CODES, count_table
 
 __all__ = ["Mixture", "mix_natively"]
@@ -41,6 +42,7 @@ class Mixture:
         precision_bits: n.
         correlation_raw: the correlation times ``2**n``.
         learns_correlation: whether its gradient is wanted.
+        independent: whether the layout is: without correlation the relaxed sum is then a product of matrices.
         soft: the sum that is relaxed, of real activations and an encoding's name: its slope is that of the lengths that
             are not local.
     """
@@ -54,6 +56,7 @@ class Mixture:
     precision_bits: int
     correlation_raw: int
     learns_correlation: bool
+    independent: bool
     soft: Callable[[Tensor, str], Tensor]
 
     def signs(self) -> list[int]:
@@ -174,6 +177,14 @@ def _add_relaxed(
     """Add what the relaxed sum's slopes, times ``given``, are in x and in the weights."""
     targets = [target for target in (grad_x, grad_w) if target is not None]
     if not targets:
+        return
+    if mixture.correlation_raw == 0 and mixture.independent:
+        # the sum is one product of clamped sides
+        limits = encoding_of(encoding)
+        for target, left, own, other in ((grad_x, given, x, weight), (grad_w, given.t(), weight, x)):
+            if target is not None:
+                inside = (own >= limits.low).logical_and_(own <= limits.high)
+                target.add_(torch.mm(left, other.clamp(limits.low, limits.high)).mul_(inside))
         return
     with torch.enable_grad():
         leaf = x.detach().requires_grad_(grad_x is not None)

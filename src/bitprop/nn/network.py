@@ -230,7 +230,8 @@ class SCNetwork(nn.Module):
 
 
 def _check_finite(x: Tensor) -> None:
-    if not bool(torch.isfinite(x).all()):
+    # a sum is finite only if all its terms are; what overflows is looked at again
+    if not math.isfinite(float(x.detach().sum())) and not bool(torch.isfinite(x).all()):
         raise RangeError("expected finite inputs, got NaN or infinity; clean the data")
 
 

@@ -92,7 +92,7 @@ def _slope(
     if found is not None:
         return found
     bits = stream_bits(numbers[0], *rows, encoding)
-    worth = (grad.t() @ bits.to(grad.dtype)).view(value.shape[0], -1, value.shape[1])
+    worth = (grad.t() @ bits.to(grad.dtype)).view(value.shape[0], len(numbers[0]), value.shape[1])
     return _between_levels(worth, value, numbers[1], encoding, n)
 
 

@@ -1,0 +1,241 @@
+"""The native mixture of designs against the plain one: the same output, gradients up to rounding, at every level."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bitprop import kernels
+from bitprop.formats import ENCODINGS
+from bitprop.nn import SCLinear
+from bitprop.nn.mixture import Mixture
+
+LEVELS = kernels.levels()[1:]
+BOUNDS = {torch.float32: 1e-6, torch.float64: 1e-12}
+
+pytestmark = pytest.mark.skipif(not LEVELS, reason=kernels.why_not() or "none")
+
+
+def _layer(seed: int, dtype: torch.dtype, inputs: int, outputs: int, **options: Any) -> SCLinear:
+    generator = torch.Generator().manual_seed(seed)
+    layer = SCLinear(inputs, outputs, init=generator, **options).to(dtype)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=dtype)
+    layer.dither = 0.3
+    return layer
+
+
+def _run(layer: SCLinear, x: Tensor, upstream: Tensor, level: str) -> list[Tensor]:
+    """The output, then the gradients of x and of all parameters."""
+    leaf = x.detach().clone().requires_grad_()
+    layer.zero_grad()
+    with kernels.use_level(level):
+        out = layer(leaf)
+        (out * upstream).sum().backward()
+    assert leaf.grad is not None
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in layer.parameters()]
+    return [out.detach(), leaf.grad, *gradients]
+
+
+def _agree(got: list[Tensor], expected: list[Tensor], dtype: torch.dtype) -> bool:
+    """Equal outputs, and gradients as near as rounding lets them be.
+
+    The plain path adds up a scalar's gradient in single precision over all outputs, so it is itself no nearer there.
+    """
+    if not torch.equal(got[0], expected[0]):
+        return False
+    for a, b in zip(got[1:], expected[1:], strict=True):
+        bound = BOUNDS[dtype] * (1 if b.dim() == 2 else 20)
+        size = float(b.abs().max()) if b.numel() else 0.0
+        if b.numel() and float((a - b).abs().max()) > bound * max(size, 1.0 if b.dim() < 2 else 0.0):
+            return False
+    return True
+
+
+@st.composite
+def _cases(draw: st.DrawFn) -> dict[str, Any]:
+    low = draw(st.sampled_from([-0.5, -0.25, 0.0, 0.25]))
+    return {
+        "seed": draw(st.integers(0, 1 << 20)),
+        "dtype": draw(st.sampled_from([torch.float32, torch.float64])),
+        "samples": draw(st.sampled_from([0, 1, 2, 5, 66])),
+        "inputs": draw(st.sampled_from([1, 2, 15, 17, 33])),
+        "outputs": draw(st.sampled_from([1, 3, 65])),
+        "options": {
+            "activation": draw(st.sampled_from(["clamp01", "hardtanh", "logits"])),
+            "lengths": tuple(sorted(draw(st.sets(st.sampled_from([1, 2, 7, 16, 32, 33, 64, 300]), min_size=1)))),
+            "encodings": tuple(draw(st.permutations(sorted(ENCODINGS)))[: draw(st.integers(1, 3))]),
+            "correlation_range": (low, low + draw(st.sampled_from([0.0, 0.25]))),
+            "generator": draw(st.sampled_from(["sobol", "lfsr", "counter", "bernoulli"])),
+            "layout": draw(st.sampled_from(["independent", "aligned"])),
+            "slope": draw(st.sampled_from(["local", "relaxed"])),
+            "precision_bits": draw(st.sampled_from([4, 8, 11])),
+        },
+    }
+
+
+@settings(deadline=None, max_examples=40)
+@given(_cases())
+def test_any_layer(case: dict[str, Any]) -> None:
+    options = dict(case["options"])
+    if options["generator"] == "bernoulli":
+        options["layout"] = "independent"
+    dtype = case["dtype"]
+    layer = _layer(case["seed"], dtype, case["inputs"], case["outputs"], **options)
+    generator = torch.Generator().manual_seed(case["seed"])
+    # beyond the range too, and on its ends
+    x = torch.rand(case["samples"], case["inputs"], generator=generator, dtype=dtype) * 2.4 - 1.2
+    x[torch.rand(x.shape, generator=generator) < 0.2] = 0.0
+    x[torch.rand(x.shape, generator=generator) < 0.1] = 1.0
+    upstream = torch.randn(case["samples"], case["outputs"], generator=generator, dtype=dtype)
+    expected = _run(layer, x, upstream, "reference")
+    found = [_run(layer, x, upstream, level) for level in LEVELS]
+    assert all(_agree(got, expected, dtype) for got in found)
+    # one order of every sum: all levels give the same bits
+    assert all(torch.equal(a, b) for got in found[1:] for a, b in zip(found[0], got, strict=True))
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _mixed_layer(dtype: torch.dtype) -> tuple[SCLinear, Tensor, Tensor]:
+    layer = _layer(
+        1, dtype, 40, 70, lengths=(4, 8, 64), encodings=("bipolar", "sign_magnitude"), correlation_range=(-0.2, 0.3)
+    )
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(70, 80, generator=generator, dtype=dtype)[:, ::2]
+    return layer, x, torch.randn(70, 70, generator=generator, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_threads_and_strides_do_not_matter(dtype: torch.dtype) -> None:
+    layer, x, upstream = _mixed_layer(dtype)
+    with _threads(1):
+        expected = _run(layer, x.contiguous(), upstream, LEVELS[-1])
+    for threads in (2, 3):
+        with _threads(threads):
+            got = _run(layer, x, upstream.t().contiguous().t(), LEVELS[-1])
+        assert all(torch.equal(a, b) for a, b in zip(got[1:2], expected[1:2], strict=True))
+        assert _agree(got, expected, dtype)
+
+
+def test_what_needs_no_gradient_gets_none() -> None:
+    layer, x, upstream = _mixed_layer(torch.float64)
+    expected = _run(layer, x, upstream, LEVELS[-1])
+    layer.weight.requires_grad_(False)
+    layer.zero_grad()
+    (layer(x) * upstream).sum().backward()
+    assert layer.weight.grad is None
+    assert layer.bias.grad is not None
+    names = [name for name, _ in layer.named_parameters()]
+    assert torch.equal(layer.bias.grad, expected[2 + names.index("bias")])
+    with torch.no_grad():
+        assert torch.equal(layer(x), expected[0])
+
+
+def test_what_is_not_a_number_is_seen() -> None:
+    layer, x, _ = _mixed_layer(torch.float32)
+    with torch.no_grad():
+        layer.bias[1] = float("nan")
+    for level in ("reference", *LEVELS):
+        with kernels.use_level(level):
+            assert layer(x).isnan().any(0).nonzero().tolist() == [[1]]
+
+
+def test_planted_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sequences, signs, limits, slopes of other designs: the comparison must see each."""
+    layer, x, upstream = _mixed_layer(torch.float64)
+    expected = _run(layer, x, upstream, "reference")
+    mutants = [
+        lambda m: dataclasses.replace(m, numbers=tuple((s, r, t) for r, s, t in m.numbers)),
+        lambda m: dataclasses.replace(m, correlation_raw=m.correlation_raw + 40),
+        lambda m: dataclasses.replace(m, encodings=m.encodings[::-1]),
+        lambda m: dataclasses.replace(m, limits=(m.limits[0], m.limits[1] - 1)),
+        lambda m: dataclasses.replace(m, scales=tuple((a + 1, b) for a, b in m.scales)),
+        lambda m: dataclasses.replace(m, local=(False, *m.local[1:])),
+        lambda m: dataclasses.replace(m, local=tuple(True for _ in m.local)),
+        lambda m: dataclasses.replace(m, soft=lambda x, encoding: m.soft(x, m.encodings[0])),
+    ]
+    for number, mutant in enumerate(mutants):
+        with monkeypatch.context() as patch:
+            patch.setattr("bitprop.nn.linear.Mixture", lambda mutant=mutant, **fields: mutant(Mixture(**fields)))
+            assert not _agree(_run(layer, x, upstream, LEVELS[-1]), expected, torch.float64), number
+    for slope in (lambda m: [1], lambda m: [-1]):
+        with monkeypatch.context() as patch:
+            patch.setattr(Mixture, "signs", slope)
+            sign = slope(None)[0] * float(layer.design.correlation().detach())
+            wrong = not _agree(_run(layer, x, upstream, LEVELS[-1]), expected, torch.float64)
+            assert wrong == (sign < 0)
+    assert _agree(_run(layer, x, upstream, LEVELS[-1]), expected, torch.float64)
+
+
+def test_the_extension_refuses_what_does_not_fit() -> None:
+    native = kernels.extension()
+    numbers = np.array([0, 1], np.int64)
+
+    def call(**changed: Any) -> None:
+        fields: dict[str, Any] = {
+            "codes": [1],
+            "shares": [1.0],
+            "lengths": [2],
+            "multipliers": [3],
+            "shifts": [2],
+            "limits": [0, 8],
+            "bits": 3,
+            "outputs": 1,
+            "kept": 1,
+            "inputs": 2,
+            "tables": 1,
+            "signs": [],
+            "numbers": np.concatenate([numbers, numbers]),
+            "local": [1],
+        } | changed
+        table = native.CountTable(numbers, numbers, 3)
+        names = ("codes", "shares", "lengths", "multipliers", "shifts")
+        designs = native.Designs(*(fields[name] for name in names), 1.0, fields["limits"], fields["bits"])
+        x, w, bias = np.zeros((1, 2)), np.zeros((1, fields["inputs"])), np.zeros(fields["outputs"])
+        kept = np.zeros((fields["kept"], 1, 1), np.int32)
+        tables = [table] * fields["tables"]
+        native.mixture(x, w, bias, designs, tables, fields["signs"], kept, None, np.zeros((1, 1)), 1)
+        rest = (None, np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros((1, 1, 1)), 1)
+        native.mixture_back(np.zeros((1, 1)), x, w, bias, designs, fields["local"], fields["numbers"], kept, *rest)
+
+    call()
+    wrongs: list[dict[str, Any]] = [
+        {"codes": [3]},
+        {"shares": [1.0, 2.0]},
+        {"lengths": [3]},
+        {"lengths": [2**31]},
+        {"multipliers": [65536]},
+        {"shifts": [41]},
+        {"limits": [0]},
+        {"bits": 4},
+        {"outputs": 2},
+        {"kept": 2},
+        {"inputs": 3},
+        {"tables": 2},
+        {"signs": [1], "tables": 3},
+        {"numbers": numbers},
+        {"numbers": np.array([0, 1, 0, 8])},
+        {"local": []},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(ValueError, match=r":|scales"):
+            call(**wrong)
