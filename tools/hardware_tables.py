@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradient_tables import markdown
 
-__all__ = ["random_networks", "rtl_proofs"]
+__all__ = ["cost_model_errors", "random_networks", "rtl_proofs"]
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 
@@ -60,3 +60,22 @@ def random_networks() -> str:
         ["simulators", "; ".join(stored["tools"])],
     ]
     return markdown(["random networks", ""], rows)
+
+
+def cost_model_errors() -> str:
+    """The cost model's relative errors, and what it expects of two designs far larger than the fitted ones."""
+    stored = json.loads((RESULTS / "cost_grid.json").read_text(encoding="utf-8"))
+    rows = []
+    for key, label in (("fitted", "fitted"), ("held_out", "**held out**")):
+        entry = stored["errors"][key]
+        parts = [f"{100 * entry[name][kind]:.1f}%" for name in ("lut", "ff", "fmax") for kind in ("median", "worst")]
+        rows.append([f"{label}, {entry['designs']} designs", *parts])
+    columns = ["designs", "LUT, median", "worst", "FF, median", "worst", "Fmax, median", "worst"]
+    errors = markdown(columns, rows)
+    rows = []
+    for entry in stored["beyond"]:
+        expected, measured = entry["expected"], entry["measured"]
+        parts = [f"{expected[name]:,.0f}; {measured[name]:,.0f}" for name in ("lut", "ff", "bram", "dsp", "fmax_mhz")]
+        rows.append([f"784-128-10, {entry['design']}", *parts])
+    columns = ["expected; measured", "LUT", "FF", "block RAM", "multipliers", "Fmax, MHz"]
+    return f"{errors}\n\n{markdown(columns, rows)}"

@@ -29,7 +29,7 @@ from bitprop.training.config import BudgetConfig, DataConfig, NetworkConfig, Run
 from bitprop.training.sc_estimators import ESTIMATORS, make_estimator
 from bitprop.verification.estimators import profile_estimators
 from gradient_tables import markdown, peer_findings, planted_bugs, planted_row
-from hardware_tables import random_networks, rtl_proofs
+from hardware_tables import cost_model_errors, random_networks, rtl_proofs
 
 __all__ = ["PICTURES", "SAMPLED", "TABLES", "config_keys", "parts_of", "planted_row", "replaced"]
 
@@ -362,6 +362,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "product-counts": count_table,
     "planted-bugs": planted_bugs,
     "peer-findings": peer_findings,
+    "cost-model-errors": cost_model_errors,
     "random-networks": random_networks,
     "rtl-proofs": rtl_proofs,
 }

@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence
-from bitprop.cost import LayerShape, cost_model, period_quantities
+from bitprop.cost import LayerShape, cost_model
 from bitprop.errors import ConfigError, InfeasibleError
 from bitprop.graph.architecture import Folded, Parallel, folded
 from bitprop.graph.fold import CODING_CYCLES, fold_plan, with_architecture
 from bitprop.graph.shape import shapes_of
 from bitprop.graph.spec import DenseLayer, Document, Logits, Requantise, SourceEntry
 from bitprop.graph.timing import GATHER_CYCLES, latency_cycles
+from bitprop.layer_quantities import period_quantities
 from bitprop.lower import lower
 from bitprop.nn import SCNetwork
 from bitprop.training.config import BudgetConfig
