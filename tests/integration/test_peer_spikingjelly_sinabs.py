@@ -278,6 +278,16 @@ def zero_all(model: Any) -> None:
             layer.zero_grad()
 
 
+def unbounded(node: Any, *arguments: Any) -> Any:
+    """What from_nir makes of a node, an IF without a lower bound."""
+    from sinabs import nir
+
+    layer = _READ_NODE(node, *arguments)
+    if isinstance(node, nir.nir.IF):
+        layer.min_v_mem = None
+    return layer
+
+
 def average_over_time(module: Any, input_: Any, output: Any) -> None:
     """linear_layer_synops_hook averaged over every dimension but the last."""
     mean = input_[0].flatten(0, -2).mean(0).sum()
@@ -293,6 +303,7 @@ def input_difference(module: Any, input_: Any, output: Any) -> None:
         module.hook_data = {"diff_output": positive(input_[0]) - output.abs()}
 
 
+_READ_NODE = pytest.importorskip("sinabs.nir")._import_sinabs_module
 _COMPUTE_SHAPES = pytest.importorskip("sinabs").network.Network._compute_shapes
 
 
@@ -347,11 +358,13 @@ def test_a_finding_vanishes_with_its_fault_in_sinabs(
     monkeypatch.setattr(sinabs.hooks, "linear_layer_synops_hook", average_over_time)
     monkeypatch.setattr(sinabs.hooks, "input_diff_hook", input_difference)
     monkeypatch.setattr(sinabs.network.Network, "_compute_shapes", without_states)
+    monkeypatch.setattr("sinabs.nir._import_sinabs_module", unbounded)
     gone = keys(audits["sinabs"]) - keys(audit_sinabs())
     assert gone == {
         "sinabs.MembraneReset.reset_value",
         "sinabs.NeuromorphicReLU.gradient",
         "sinabs.from_model.input_shape",
+        "sinabs.from_nir.bound",
         "sinabs.input_diff_hook.bias",
         "sinabs.input_diff_hook.dilation",
         "sinabs.NeuromorphicReLU.output",

@@ -31,6 +31,7 @@ __all__ = [
     "kernel_run",
     "lapicque_beta",
     "lapicque_input",
+    "lapicque_leak",
     "learnable_alpha",
     "learnable_count",
     "lstm_dtype",
@@ -214,6 +215,13 @@ def graded(snntorch: Any, name: str, arguments: dict[str, Any]) -> tuple[float, 
         with torch.no_grad():
             neuron.linear.weight.fill_(1.0)
     return 3.0, float(neuron(torch.full((1, 1, 1), 50.0))[0].detach())
+
+
+def lapicque_leak(snntorch: Any, beta: float) -> tuple[float, float]:
+    """Potential one step after a potential of 1, without input or reset: a decay rate between 0 and 1 times it."""
+    neuron = snntorch.Lapicque(beta=beta, reset_mechanism="none")
+    _, mem = neuron(torch.zeros(1, 1), torch.ones(1, 1))
+    return min(beta, 1.0), float(mem)
 
 
 def graded_inhibited(snntorch: Any, inhibition: bool) -> tuple[float, float]:

@@ -175,6 +175,26 @@ def _arguments() -> Iterator[Probe]:
         m.lapicque_beta,
         tolerance=1e-4,
     )
+    yield Probe(
+        "snntorch.Lapicque.decay",
+        "Lapicque",
+        "documentation",
+        "'membrane potential which decays exponentially with a rate of beta'; beta: 'RC potential decay rate'",
+        "a step multiplies the potential by 1 - T / tau = 1 + ln(beta), as the equation says: 0.307 at beta = 0.5",
+        m.lapicque_leak,
+        (0.5,),
+    )
+    for beta in (1.0 - 2**-20, 1.5):
+        yield Probe(
+            "snntorch.Lapicque.clipped",
+            "Lapicque",
+            "forward",
+            "beta: 'RC potential decay rate. Clipped between 0 and 1 during the forward-pass'",
+            "it is not clipped: above 1 the capacitance that is computed from it is negative, and the potential grows",
+            m.lapicque_leak,
+            (beta,),
+            tolerance=1e-5,
+        )
     for name, problem in (
         ("Leaky", ""),
         ("Lapicque", "a beta of more than one value raises RuntimeError: its truth value is asked for"),
