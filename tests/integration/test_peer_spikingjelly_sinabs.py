@@ -80,6 +80,7 @@ KNOWN = {
             "from_model.bias_rescaling",
             "input_diff_hook.bias",
             "input_diff_hook.dilation",
+            "conv_layer_synops_hook.padding",
             "from_nir.bound",
             "from_nir.resistance",
             "from_nir.current",

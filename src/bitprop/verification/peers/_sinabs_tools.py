@@ -96,6 +96,19 @@ def dilated_difference(sinabs: Any, dilation: int) -> tuple[float, float]:
     return 0.0, float(layer.hook_data["diff_output"].detach().abs().max())
 
 
+def padded_operations(sinabs: Any, padding: Any) -> tuple[float, float]:
+    """Synaptic operations a step of a Conv2d with a kernel of 3, every input of 4 x 4 a spike; NaN where it raises."""
+    layer: Any = torch.nn.Conv2d(1, 1, 3, padding=padding)
+    layer.register_forward_hook(sinabs.hooks.conv_layer_synops_hook)
+    ones = torch.ones(1, 1, 4, 4)
+    documented = float(torch.nn.functional.conv2d(ones, torch.ones(1, 1, 3, 3), padding=padding).sum())
+    try:
+        layer(ones)
+    except TypeError:
+        return documented, math.nan
+    return documented, float(layer.hook_data["layer_synops_per_timestep"].detach())
+
+
 def linear_operations(sinabs: Any, steps: int) -> tuple[float, float]:
     """Synaptic operations a step of a Linear of 3 to 4, where every input spikes in every step: 12."""
     layer: Any = torch.nn.Linear(3, 4)
@@ -222,6 +235,16 @@ def _operations() -> Iterator[Probe]:
             "the dilation of the layer is not handed on: the shapes do not match, RuntimeError",
             dilated_difference,
             dilation,
+        )
+    for padding in (0, 1, "same"):
+        yield sinabs_probe(
+            "conv_layer_synops_hook.padding",
+            "hooks.conv_layer_synops_hook",
+            "forward",
+            "module: 'A torch.nn.Conv2d layer', whose 'mean synaptic operations per timestep' are calculated",
+            "the padding is handed to a transposed convolution, which knows no 'same' or 'valid': TypeError",
+            padded_operations,
+            padding,
         )
     for steps in (0, 1, 5):
         yield sinabs_probe(
