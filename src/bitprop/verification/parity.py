@@ -45,7 +45,7 @@ __all__ = [
     "corner_inputs",
 ]
 
-_DEFAULT_SAMPLES: Mapping[str, int] = {"icarus": 16, "icarus_netlist": 16}
+_DEFAULT_SAMPLES: Mapping[str, int] = {"icarus": 16, "icarus_netlist": 16, "icarus_netlist_ice40": 16}
 """Simulators that are slow get only the first so many samples, unless the caller says otherwise."""
 
 
