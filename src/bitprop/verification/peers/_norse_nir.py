@@ -39,7 +39,10 @@ def subtracted(nt: Any, node: str) -> tuple[float, float]:
         made = nir.LIF(tau=0.001 * one, r=one, v_leak=0 * one, v_threshold=one)
     else:
         made = nir.CubaLIF(tau_mem=0.001 * one, tau_syn=0.001 * one, r=one, v_leak=0 * one, v_threshold=one, w_in=one)
-    _, state = import_nir._import_norse_module(made, reset_method=reset.reset_subtract)(torch.full((1, 1), 2.5))
+    module = import_nir._import_norse_module(made, reset_method=reset.reset_subtract)
+    if node == "IF":  # its own reset potential, not the one tensor that every IAFCell has by default
+        module.p = module.p._replace(v_reset=torch.zeros(()))
+    _, state = module(torch.full((1, 1), 2.5))
     state = state if hasattr(state, "v") else state[1]
     return 1.5, float(state.v.detach())
 
@@ -78,7 +81,7 @@ def convolution(nt: Any, way: str, groups: int) -> tuple[float, float]:
 
 def nir_probes() -> Iterator[Probe]:
     """Neurons that are written to NIR and read from it, nodes that are read."""
-    for name in ("IAFCell", "LIFBoxCell", "LIFCell"):
+    for name in ("LIFBoxCell", "LIFCell"):
         yield Probe(
             "norse.nir.time_constants",
             name,
