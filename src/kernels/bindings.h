@@ -13,6 +13,7 @@ inline void require(bool holds, const char* expected) {
 }
 
 void bind_mixture(nanobind::module_& module);
+void bind_overlap(nanobind::module_& module);
 void bind_packed(nanobind::module_& module);
 void bind_slope(nanobind::module_& module);
 void bind_spiking(nanobind::module_& module);

@@ -80,6 +80,7 @@ NB_MODULE(_kernels, module) {
         },
         nb::arg("family"), nb::arg("level"), "Makes the check of one level fail, or of none (''); for tests.");
     module.def("exercise_pool", exercise_pool, nb::arg("threads"), nb::arg("tasks"), "How often each task ran.");
+    bind_overlap(module);
     bind_packed(module);
     bind_slope(module);
     bind_spiking(module);

@@ -28,6 +28,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from bitprop import kernels
 from bitprop.errors import ShapeError
 from bitprop.formats import encoding_of
 
@@ -127,14 +128,29 @@ def product_variance(x: Tensor, w: Tensor, encoding: str, correlation: Tensor | 
     return p * (1 - p)
 
 
+def _native(*sides: Tensor) -> Any:
+    """The kernels, or ``None`` where they do not take these tensors."""
+    dtype = sides[0].dtype
+    fits = dtype in (torch.float32, torch.float64) and all(s.dtype == dtype and s.device.type == "cpu" for s in sides)
+    return kernels.extension() if fits else None
+
+
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
 class _OverlapDense(torch.autograd.Function):
-    """``sum_i s_i m(p_x[b,i], p_w[o,i])`` in blocks of outputs, so that memory stays bounded."""
+    """``sum_i s_i m(p_x[b,i], p_w[o,i])``: by a kernel, or in blocks of outputs, so that memory stays bounded."""
 
     @staticmethod
     def forward(ctx: Any, p_x: Tensor, p_w: Tensor, s_x: Tensor, s_w: Tensor, positive: bool) -> Tensor:
         ctx.save_for_backward(p_x, p_w, s_x, s_w)
         ctx.positive = positive
         out = p_x.new_empty(p_x.shape[0], p_w.shape[0])
+        native = _native(p_x, p_w, s_x, s_w)
+        if native is not None:
+            native.overlap(*_arrays(p_x, s_x, p_w, s_w), positive, out.numpy(), torch.get_num_threads())
+            return out
         for rows in _blocks(p_x, p_w):
             overlap = _overlap(p_x[:, None, :], p_w[None, rows, :], positive)
             out[:, rows] = torch.einsum("boi,bi,oi->bo", overlap, s_x, s_w[rows])
@@ -144,6 +160,13 @@ class _OverlapDense(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         p_x, p_w, s_x, s_w = ctx.saved_tensors
+        native = _native(grad, p_x, p_w, s_x, s_w)
+        # a backward pass that is itself differentiated runs with gradients on
+        if native is not None and not torch.is_grad_enabled():
+            found = [side.new_empty(side.shape) for side in (p_x, p_w)]
+            sides = _arrays(grad, p_x, s_x, p_w, s_w)
+            native.overlap_back(*sides, ctx.positive, *(side.numpy() for side in found), torch.get_num_threads())
+            return found[0], found[1], None, None, None
         grad_x, grad_w = torch.zeros_like(p_x), torch.empty_like(p_w)
         for rows in _blocks(p_x, p_w):
             a, b = p_x[:, None, :], p_w[None, rows, :]
@@ -206,21 +229,107 @@ def dense_mean(x: Tensor, w: Tensor, encoding: str, correlation: Tensor | float 
         RangeError: unknown encoding.
     """
     _check_dense(x, w)
-    independent = saturate(x, encoding) @ saturate(w, encoding).t()
     if not isinstance(correlation, Tensor) and correlation == 0:
-        return independent
+        return saturate(x, encoding) @ saturate(w, encoding).t()
     c = torch.as_tensor(correlation, dtype=x.dtype, device=x.device)
+    if _native(x, w) is not None and not torch.compiler.is_compiling():
+        return cast(Tensor, _CorrelatedMean.apply(x, w, c, encoding))  # type: ignore[no-untyped-call]
+    return _correlated_mean(x, w, c, encoding)
+
+
+def _correlated_mean(x: Tensor, w: Tensor, c: Tensor, encoding: str) -> Tensor:
+    independent = saturate(x, encoding) @ saturate(w, encoding).t()
     p_x, p_w = _signed_probability(x, encoding), _signed_probability(w, encoding)
     sign_x, sign_w = (_sign(x), _sign(w)) if encoding == "sign_magnitude" else (1.0, 1.0)
     base = (p_x * sign_x) @ (p_w * sign_w).t()
-    slope = 4.0 if encoding == "bipolar" else 1.0  # d mean / d P
     # the mean is linear in P, so correlation adds slope * |c| * (overlap - independent)
     total = independent
     value = float(c.detach())
     for part, positive, needed in zip(_sides(c), (True, False), (value >= 0, value <= 0), strict=True):
         if needed:
-            total = total + slope * part * (overlap_dense(x, w, encoding, positive) - base)
+            total = total + _slope(encoding) * part * (overlap_dense(x, w, encoding, positive) - base)
     return total
+
+
+def _slope(encoding: str) -> float:
+    """Of a product's mean in P."""
+    return 4.0 if encoding == "bipolar" else 1.0
+
+
+class _CorrelatedMean(torch.autograd.Function):
+    """:func:`_correlated_mean` by kernels, with its gradients written out: a handful of operations, not hundreds."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, c: Tensor, encoding: str) -> Tensor:
+        ctx.save_for_backward(x, w, c)
+        ctx.encoding, ctx.sides = encoding, [_Side(x, encoding), _Side(w, encoding)]
+        of_x, of_w = ctx.sides
+        value = c.item()
+        ctx.signs = [sign for sign in (1, -1) if value * sign >= 0]
+        out = of_x.clamped @ of_w.clamped.t()
+        base = of_x.signed @ of_w.signed.t()
+        ctx.excess = []
+        for sign in ctx.signs:
+            overlap = torch.empty_like(out)
+            sides = (*of_x.arrays(), *of_w.arrays())
+            kernels.extension().overlap(*sides, sign > 0, overlap.numpy(), torch.get_num_threads())
+            ctx.excess.append(overlap.sub_(base).mul_(_slope(encoding)))
+            if value:
+                out = out + abs(value) * ctx.excess[-1]
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, w, c = ctx.saved_tensors
+        grad = gradients[0].contiguous()
+        if torch.is_grad_enabled():  # it is itself differentiated
+            wanted = [t for t, needed in zip((x, w, c), ctx.needs_input_grad, strict=False) if needed]
+            plain = iter(torch.autograd.grad(_correlated_mean(x, w, c, ctx.encoding), wanted, grad, create_graph=True))
+            return (*(next(plain) if needed else None for needed in ctx.needs_input_grad[:3]), None)
+        of_x, of_w = ctx.sides
+        value = c.item()
+        found = [grad @ of_w.clamped, grad.t() @ of_x.clamped]
+        if value:
+            overlaps = [torch.empty_like(side) for side in found]
+            kernels.extension().overlap_back(
+                grad.numpy(),
+                *of_x.arrays(),
+                *of_w.arrays(),
+                value > 0,
+                *(side.numpy() for side in overlaps),
+                torch.get_num_threads(),
+            )
+            size = _slope(ctx.encoding) * abs(value)
+            apart = grad @ of_w.signed, grad.t() @ of_x.signed
+            for total, overlap, base, side in zip(found, overlaps, apart, ctx.sides, strict=True):
+                # the base's slope has the sign in it twice
+                total += size * side.slope * (overlap * side.sign - base)
+        # |c| has slope 0 at 0: each side's part then has half of it
+        share = 1.0 if value else 0.5
+        by_c = share * sum(
+            sign * float((grad * excess).sum()) for sign, excess in zip(ctx.signs, ctx.excess, strict=True)
+        )
+        return found[0] * of_x.inside, found[1] * of_w.inside, c.new_tensor(by_c), None
+
+
+class _Side:
+    """One side's values as the correlated mean needs them; computed without gradients."""
+
+    def __init__(self, value: Tensor, encoding: str) -> None:
+        limits = encoding_of(encoding)
+        value = value.contiguous()
+        self.clamped = value.clamp(limits.low, limits.high)
+        self.inside = self.clamped == value
+        if encoding == "bipolar":
+            self.probability, self.slope = (self.clamped + 1) / 2, 0.5
+        else:
+            self.probability, self.slope = self.clamped.abs(), 1.0
+        self.sign = _sign(value) if encoding == "sign_magnitude" else torch.ones_like(value)
+        self.signed = self.probability if encoding == "bipolar" else self.clamped
+
+    def arrays(self) -> list[Any]:
+        """Probabilities and signs for a kernel."""
+        return [self.probability.numpy(), self.sign.numpy()]
 
 
 def dense_variance(x: Tensor, w: Tensor, encoding: str, correlation: Tensor | float = 0.0) -> Tensor:
