@@ -63,6 +63,12 @@ def check_candidates(
     return checked, names, (low, high)
 
 
+def _first_largest(logits: Tensor) -> int:
+    """Index of the largest, the first of equal ones on every platform."""
+    values: list[float] = logits.tolist()
+    return values.index(max(values))
+
+
 class DesignVariables(nn.Module):
     """Length logits ``[K]``, encoding logits ``[E]`` and a correlation logit.
 
@@ -110,9 +116,9 @@ class DesignVariables(nn.Module):
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         if self.is_committed:
-            # the first of equal logits, on every platform
-            index = int(torch.nonzero(logits == logits.max())[0])
-            return nn.functional.one_hot(torch.tensor(index), len(logits)).to(logits.dtype)
+            chosen = torch.zeros_like(logits, requires_grad=False)
+            chosen[_first_largest(logits)] = 1.0
+            return chosen
         return torch.softmax(logits / self.temperature, dim=0)
 
     def length_probabilities(self) -> Tensor:
@@ -131,19 +137,25 @@ class DesignVariables(nn.Module):
     def correlation(self) -> Tensor:
         """The correlation, a scalar in the range, differentiable in its logit unless the range is one point."""
         low, high = self.correlation_range
+        if low == high:
+            return self.correlation_logit.new_full((), low)
         value = (low + high) / 2 + (high - low) / 2 * torch.tanh(self.correlation_logit)
         return value.detach() if self.is_committed else value
 
     def correlation_raw(self) -> int:
         """The correlation as the hardware has it: ``round(c * 2**n)``."""
-        return round(float(self.correlation().detach().double()) * (1 << self.precision_bits))
+        return self.quantised(self.correlation())
+
+    def quantised(self, correlation: Tensor) -> int:
+        """``round(c * 2**n)``."""
+        return round(correlation.item() * (1 << self.precision_bits))
 
     def choice(self) -> DesignChoice:
         """The discrete design: argmax length and encoding (the first among equals), quantised correlation."""
         raw = self.correlation_raw()
         return DesignChoice(
-            length=self.lengths[int(torch.nonzero(self.length_logits == self.length_logits.max())[0])],
-            encoding=self.encodings[int(torch.nonzero(self.encoding_logits == self.encoding_logits.max())[0])],
+            length=self.lengths[_first_largest(self.length_logits)],
+            encoding=self.encodings[_first_largest(self.encoding_logits)],
             correlation_raw=raw,
             correlation=raw / float(1 << self.precision_bits),
         )

@@ -18,7 +18,7 @@ or, in ``bit_true``, the stream's own local one (:mod:`bitprop.nn.slope`); the c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
@@ -223,20 +223,23 @@ class SCLinear(nn.Module):
 
     def _relaxed(self, x: Tensor) -> Tensor:
         correlation = self._correlation()
+        encodings, probabilities = self._likely(self.design.encodings, self.design.encoding_probabilities())
         mean = sum(
             (
                 probability * self._expected(x, encoding, correlation)
-                for encoding, probability in self._likely(self.design.encodings, self.design.encoding_probabilities())
+                for encoding, probability in zip(encodings, probabilities.unbind(), strict=True)
             ),
             start=torch.zeros(()),
         )
         return self._activate(self.gain * mean + self.bias)
 
     @staticmethod
-    def _likely(candidates: Sequence[Candidate], probabilities: Tensor) -> Iterator[tuple[Candidate, Tensor]]:
-        for candidate, probability in zip(candidates, probabilities.unbind(), strict=True):
-            if float(probability.detach()) > _NEGLIGIBLE:
-                yield candidate, probability
+    def _likely(candidates: Sequence[Candidate], probabilities: Tensor) -> tuple[list[Candidate], Tensor]:
+        """The candidates that matter, and their probabilities."""
+        chosen = [k for k, probability in enumerate(probabilities.tolist()) if probability > _NEGLIGIBLE]
+        if len(chosen) < len(candidates):
+            probabilities = probabilities[chosen]
+        return [candidates[k] for k in chosen], probabilities
 
     # -- the integer half ------------------------------------------------------------------------------------
 
@@ -360,44 +363,41 @@ class SCLinear(nn.Module):
     def _mixture(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """Sum over encodings and lengths of probability times the output of that discrete design."""
         design = self.design
-        lengths = list(self._likely(design.lengths, design.length_probabilities()))
-        encodings = list(self._likely(design.encodings, design.encoding_probabilities()))
+        encodings, p_encodings = self._likely(design.encodings, design.encoding_probabilities())
+        lengths, p_lengths = self._likely(design.lengths, design.length_probabilities())
         if generator is None:
-            found = self._mixed_natively(x, encodings, lengths)
+            found = self._mixed_natively(x, encodings, lengths, p_encodings, p_lengths)
             if found is not None:
                 return found
-        return self._mixed_plainly(x, encodings, lengths, generator)
+        return self._mixed_plainly(
+            x,
+            list(zip(encodings, p_encodings.unbind(), strict=True)),
+            list(zip(lengths, p_lengths.unbind(), strict=True)),
+            generator,
+        )
 
     def _is_local(self, length: int) -> bool:
         return self.slope == "local" and length <= LOCAL_LIMIT
 
     def _mixed_natively(
-        self, x: Tensor, encodings: list[tuple[str, Tensor]], lengths: list[tuple[int, Tensor]]
+        self, x: Tensor, encodings: list[str], lengths: list[int], p_encodings: Tensor, p_lengths: Tensor
     ) -> Tensor | None:
-        design, names, cycles = self.design, [name for name, _ in encodings], [length for length, _ in lengths]
-        numbers = [tuple(side.numpy() for side in self._training_numbers(length)) for length in cycles]
-        return mix_natively(
-            x,
-            self.weight,
-            self.bias,
-            self.gain,
-            torch.stack([p for _, p in encodings]),
-            torch.stack([p for _, p in lengths]),
-            design.correlation(),
-            Mixture(
-                encodings=tuple(names),
-                lengths=tuple(cycles),
-                numbers=cast(Any, tuple(numbers)),
-                local=tuple(self._is_local(length) for length in cycles),
-                scales=tuple((0, 0) if self.activation == "logits" else self._scale(length) for length in cycles),
-                limits=self.value_range(),
-                precision_bits=self.precision_bits,
-                correlation_raw=design.correlation_raw(),
-                learns_correlation=design.learns_correlation,
-                independent=self.layout == "independent",
-                soft=self._soft,
-            ),
+        design, correlation = self.design, self.design.correlation()
+        numbers = [tuple(side.numpy() for side in self._training_numbers(length)) for length in lengths]
+        mixture = Mixture(
+            encodings=tuple(encodings),
+            lengths=tuple(lengths),
+            numbers=cast(Any, tuple(numbers)),
+            local=tuple(self._is_local(length) for length in lengths),
+            scales=tuple((0, 0) if self.activation == "logits" else self._scale(length) for length in lengths),
+            limits=self.value_range(),
+            precision_bits=self.precision_bits,
+            correlation_raw=design.quantised(correlation),
+            learns_correlation=design.learns_correlation,
+            independent=self.layout == "independent",
+            soft=self._soft,
         )
+        return mix_natively(x, self.weight, self.bias, self.gain, p_encodings, p_lengths, correlation, mixture)
 
     def _mixed_plainly(
         self,

@@ -98,7 +98,8 @@ class _Mixed(torch.autograd.Function):
     ) -> Tensor:
         native, threads = kernels.extension(), torch.get_num_threads()
         x, weight = x.contiguous(), weight.contiguous()
-        shares = [a * b for a in p_encodings.tolist() for b in p_lengths.tolist()]
+        ctx.shares = p_encodings.tolist(), p_lengths.tolist()
+        shares = [a * b for a in ctx.shares[0] for b in ctx.shares[1]]
         pairs = mixture.pairs()
         designs = native.Designs(
             [SLOPE_CODES[name] for name in mixture.encodings],
@@ -118,7 +119,6 @@ class _Mixed(torch.autograd.Function):
         native.mixture(*sides, designs, tables, signs, kept, slopes, out.numpy(), threads)
         ctx.save_for_backward(x, weight, bias)
         ctx.rest = mixture, designs, [at[0] for at in pairs], kept, slopes
-        ctx.shares = p_encodings.detach(), p_lengths.detach()
         return out
 
     @staticmethod
@@ -152,15 +152,15 @@ class _Mixed(torch.autograd.Function):
         if not all(mixture.local):
             for encoding, given in zip(mixture.encodings, relaxed, strict=True):
                 _add_relaxed(mixture, encoding, x, weight, given, grad_x, grad_w)
-        by_share = torch.tensor(shares, dtype=p_lengths.dtype).view(len(p_encodings), len(p_lengths))
+        by_share = np.array(shares).reshape(len(p_encodings), len(p_lengths))
+        by_encoding, by_length = by_share @ np.array(p_lengths), np.array(p_encodings) @ by_share
+        rest = (by_gain, by_encoding, by_length, by_correlation)
+        needed = ctx.needs_input_grad[3:7]
         return (
             grad_x,
             grad_w,
             grad_bias,
-            bias.new_tensor(by_gain),
-            by_share @ p_lengths,
-            p_encodings @ by_share,
-            bias.new_tensor(by_correlation),
+            *(bias.new_tensor(found) if wanted else None for found, wanted in zip(rest, needed, strict=True)),
             None,
         )
 

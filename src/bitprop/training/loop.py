@@ -163,7 +163,7 @@ class _Trainer:
                 "lr": settings.design_learning_rate,
             },
         ]
-        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=0.0, fused=True)
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
         return optimizer
@@ -329,7 +329,7 @@ class _Trainer:
         for name, parameter in self.network.named_parameters():
             if ".design." not in name:
                 value = parameter.detach()
-                average[name] = average[name].lerp(value, weight) if name in average else value.clone()
+                average[name] = average[name].lerp_(value, weight) if name in average else value.clone()
 
     def _measure(self, epoch: int, phase: str, sums: Tensor) -> EpochMetrics:
         loss, task, right, seen = sums.tolist()

@@ -266,7 +266,7 @@ class _CorrelatedMean(torch.autograd.Function):
         of_x, of_w = ctx.sides
         value = c.item()
         ctx.signs = [sign for sign in (1, -1) if value * sign >= 0]
-        out = of_x.clamped @ of_w.clamped.t()
+        out: Tensor = of_x.clamped @ of_w.clamped.t()
         base = of_x.signed @ of_w.signed.t()
         ctx.excess = []
         for sign in ctx.signs:
