@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "levels.h"
 #include "pool.h"
 
 namespace bitprop {
@@ -89,14 +90,18 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
     const std::vector<std::uint16_t>& lane_numbers = lanes_are_activations ? set.activation : set.weight;
     const std::vector<std::uint16_t>& row_numbers = lanes_are_activations ? set.weight : set.activation;
     const std::size_t points = lane_numbers.size();
-    Piece piece{scheme_for(points), set.times, Buffer(), {}, 0, {}, ranks(lane_numbers, precision_bits_), {}};
+    Piece piece;
+    piece.scheme = scheme_for(points);
+    piece.weight = set.times;
+    piece.lane_rank = ranks(lane_numbers, precision_bits_);
 
     // the row numbers in the order of the lane numbers
     std::vector<std::size_t> order(points);
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return lane_numbers[a] < lane_numbers[b]; });
-    std::vector<std::uint32_t> threshold_of_row;  // a point is marked where its row number is below
+    for (std::size_t point : order) piece.row_numbers.push_back(row_numbers[point]);
+    std::vector<std::uint32_t>& threshold_of_row = piece.threshold_of_row;
     const std::size_t levels = (std::size_t{1} << precision_bits_) + 1;
     if (rows_are_thresholds()) {
         threshold_of_row.resize(levels);
@@ -113,24 +118,22 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
     piece.rows = threshold_of_row.size();
     piece.table.reserve(2 * piece.rows * kRowBytes);
     std::memset(piece.table.data(), 0, 2 * piece.rows * kRowBytes);
-    piece.counts.assign(2 * piece.rows * (kMaxPoints + 1), 0);
+    std::uint8_t counts[kMaxPoints + 1];  // the last of 256 does not fit, and no table needs it
+    counts[0] = 0;
     for (std::size_t row = 0; row < piece.rows; ++row) {
-        std::int16_t* counts = piece.counts.data() + row * (kMaxPoints + 1);
         std::uint8_t* adds = piece.table.data() + row * kRowBytes;
         std::uint8_t* subtracts = adds + piece.rows * kRowBytes;
         for (std::size_t point = 0; point < points; ++point) {
-            const bool marked = row_numbers[order[point]] < threshold_of_row[row];
-            counts[point + 1] = static_cast<std::int16_t>(counts[point] + marked);
+            const bool marked = piece.row_numbers[point] < threshold_of_row[row];
+            counts[point + 1] = static_cast<std::uint8_t>(counts[point] + marked);
             if (direct) {
-                adds[point] = static_cast<std::uint8_t>(counts[point + 1]);
+                adds[point] = counts[point + 1];
                 subtracts[point] = static_cast<std::uint8_t>(-counts[point + 1]);
             } else if (marked) {
                 adds[entries + point / 8] |= static_cast<std::uint8_t>(1u << point % 8);
                 subtracts[entries + point / 8] = adds[entries + point / 8];
             }
         }
-        std::int16_t* down = counts + piece.rows * (kMaxPoints + 1);
-        for (std::size_t rank = 0; rank <= points; ++rank) down[rank] = static_cast<std::int16_t>(-counts[rank]);
         if (!direct) std::memset(subtracts + kFlipAt, 255, 16);
         for (std::size_t group = 0; !direct && group < entries; ++group) {
             const int count = counts[std::min(8 * group, points)];
@@ -149,13 +152,32 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
             piece.lane_code[k] = static_cast<std::uint16_t>(entry | ((1u << (rank - 8 * entry)) - 1) << 8);
         }
     }
+    for (std::size_t k = 0; k < std::min(levels, sizeof piece.planes.index); ++k) {
+        piece.planes.index[k] = static_cast<std::uint8_t>(piece.lane_code[k]);
+        piece.planes.mask[k] = static_cast<std::uint8_t>(piece.lane_code[k] >> 8);
+    }
     return piece;
+}
+
+const std::int16_t* Piece::counts() const {
+    std::call_once(*counted_, [&] {
+        counts_.assign(2 * rows * (kMaxPoints + 1), 0);
+        for (std::size_t row = 0; row < rows; ++row) {
+            std::int16_t* const up = counts_.data() + row * (kMaxPoints + 1);
+            std::int16_t* const down = up + rows * (kMaxPoints + 1);
+            for (std::size_t point = 0; point < row_numbers.size(); ++point) {
+                up[point + 1] = static_cast<std::int16_t>(up[point] + (row_numbers[point] < threshold_of_row[row]));
+                down[point + 1] = static_cast<std::int16_t>(-up[point + 1]);
+            }
+        }
+    });
+    return counts_.data();
 }
 
 std::size_t padded_lanes(std::size_t count, bool is_signed) { return round_up(is_signed ? 2 * count : count, kBlock); }
 
-void Lanes::make(const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs, bool is_signed,
-                 bool plain, int threads) {
+void Lanes::make(Level level, const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs,
+                 bool is_signed, int threads) {
     const std::size_t lanes = padded_lanes(count, is_signed);
     const std::size_t size = round_up(inputs, kGroup) * lanes;
     memory.reserve(2 * size + size / 8);
@@ -164,37 +186,51 @@ void Lanes::make(const Piece& piece, const std::int32_t* values, std::size_t cou
     std::uint64_t* upper = reinterpret_cast<std::uint64_t*>(mask + size);
     std::uint16_t* rank = memory.as<std::uint16_t>();
     pack = {index, mask, upper, rank, lanes, size / lanes};
+    const bool plain = level == Level::portable;
     const bool masked = piece.scheme == Scheme::rank128 || piece.scheme == Scheme::rank256;
     const bool halves = piece.scheme == Scheme::direct32 || piece.scheme == Scheme::rank256;
     const std::size_t padded = size / lanes;
-    constexpr std::size_t step = 16;  // inputs of a line read together: one line of the cache
-    const std::uint16_t* const codes = plain ? piece.lane_rank.data() : piece.lane_code.data();
+    constexpr std::size_t step = kPack;  // inputs of a line read together: one line of the cache
+    const std::uint16_t* const ranks = piece.lane_rank.data();
+    const std::uint16_t* const codes = piece.lane_code.data();
+    const CodePlanes* const planes = &piece.planes;
+    const bool by_bytes = !plain && piece.lane_code.size() <= sizeof planes->index;
+    const auto pack_lanes = BITPROP_CHOOSE(level, table_kernels).pack;
     auto body = [=](long task) {
         const std::size_t first = static_cast<std::size_t>(task) * step, width = std::min(step, inputs - first);
-        const auto put = [&](std::size_t lane, const std::int32_t* line, std::int32_t sign) {
-            std::size_t at = lane / kBlock * kBlock * padded + first * kBlock + lane % kBlock;
-            // beyond the last input row 0 waits, which is nothing to any lane
-            const auto threshold = [&](std::size_t i) { return line && i < width ? std::max(sign * line[i], 0) : 0; };
+        const auto place = [&](std::size_t lane) {
+            return lane / kBlock * kBlock * padded + first * kBlock + lane % kBlock;
+        };
+        const auto put = [&](std::size_t lane, std::size_t input, std::int32_t threshold) {
+            const std::size_t at = place(lane) + input * kBlock;
             if (plain) {
-                for (std::size_t i = 0; i < step; ++i, at += kBlock) rank[at] = codes[threshold(i)];
-            } else if (masked) {
-                for (std::size_t i = 0; i < step; ++i, at += kBlock) {
-                    const std::uint16_t code = codes[threshold(i)];
-                    index[at] = static_cast<std::uint8_t>(code);
-                    mask[at] = static_cast<std::uint8_t>(code >> 8);
-                }
+                rank[at] = ranks[threshold];
+                return;
+            }
+            index[at] = static_cast<std::uint8_t>(codes[threshold]);
+            if (masked) mask[at] = static_cast<std::uint8_t>(codes[threshold] >> 8);
+        };
+        for (std::size_t begin = 0; begin < lanes; begin += kPack) {
+            const std::size_t end = begin + kPack;
+            const bool positive = end <= count, negative = is_signed && begin >= count && end <= 2 * count;
+            if (by_bytes && width == step && (positive || negative)) {
+                const std::int32_t* const lines = values + (positive ? begin : begin - count) * inputs + first;
+                pack_lanes(lines, inputs, positive ? 1 : -1, *planes, index + place(begin),
+                           masked ? mask + place(begin) : nullptr);
             } else {
-                for (std::size_t i = 0; i < step; ++i, at += kBlock) {
-                    index[at] = static_cast<std::uint8_t>(codes[threshold(i)]);
+                for (std::size_t lane = begin; lane < end; ++lane) {
+                    const bool there = lane < (is_signed ? 2 * count : count), first_sign = lane < count;
+                    const std::int32_t* const line = values + (first_sign ? lane : lane - count) * inputs + first;
+                    for (std::size_t i = 0; i < width; ++i) {
+                        put(lane, i, there ? std::max(first_sign ? line[i] : -line[i], 0) : 0);
+                    }
                 }
             }
-        };
-        for (std::size_t lane = 0; lane < count; ++lane) {
-            const std::int32_t* const line = values + lane * inputs + first;
-            put(lane, line, 1);
-            if (is_signed) put(count + lane, line, -1);
+            // beyond the last input row 0 waits, which is nothing to any lane
+            for (std::size_t i = width; i < step; ++i) {
+                for (std::size_t lane = begin; lane < end; ++lane) put(lane, i, 0);
+            }
         }
-        for (std::size_t lane = is_signed ? 2 * count : count; lane < lanes; ++lane) put(lane, nullptr, 1);
         if (plain || !halves) return;
         for (std::size_t block = 0; block < lanes / kBlock; ++block) {
             for (std::size_t word = block * padded + first; word < block * padded + first + step; ++word) {

@@ -30,17 +30,26 @@ class Buffer {
 };
 
 // At most kMaxPoints points with the tables of one side.
-struct Piece {
+class Piece {
+  public:
     Scheme scheme;
     std::int64_t weight;
     Buffer table;
-    std::vector<std::int16_t> counts;
     std::size_t rows;                      // of one sign
     std::vector<std::uint16_t> lane_code;  // per lane threshold: index | mask << 8
+    CodePlanes planes;                     // the same, where there are no more than 257 thresholds
     std::vector<std::uint16_t> lane_rank;
-    std::vector<std::uint16_t> row_symbol;  // per row threshold; empty where the threshold itself is the row
+    std::vector<std::uint16_t> row_symbol;        // per row threshold; empty where the threshold itself is the row
+    std::vector<std::uint16_t> row_numbers;       // in the order of the lanes' numbers
+    std::vector<std::uint32_t> threshold_of_row;  // a point is marked where its row number is below
 
-    PieceView view() const { return {scheme, table.data(), counts.data(), weight}; }
+    PieceView view(bool plain) const { return {scheme, table.data(), plain ? counts() : nullptr, weight}; }
+
+  private:
+    // The portable level's table, made on first demand.
+    const std::int16_t* counts() const;
+    mutable std::vector<std::int16_t> counts_;
+    std::unique_ptr<std::once_flag> counted_ = std::make_unique<std::once_flag>();
 };
 
 class CountTable {
@@ -76,8 +85,8 @@ class CountTable {
 struct Lanes {
     Buffer memory;
     LanePack pack;
-    void make(const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs, bool is_signed,
-              bool plain, int threads);
+    void make(Level level, const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs,
+              bool is_signed, int threads);
 };
 
 // Signed thresholds, [count, inputs], as rows; an even number of them.

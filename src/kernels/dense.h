@@ -30,7 +30,7 @@ class Weights {
     const CountTable& table() const { return table_; }
     const Matrix& matrix() const { return matrix_; }
     const RowPack& rows(std::size_t piece, int threads);
-    const LanePack& lanes(std::size_t piece, bool plain, int threads);
+    const LanePack& lanes(Level level, std::size_t piece, int threads);
 
   private:
     const CountTable& table_;

@@ -49,14 +49,15 @@ const RowPack& Weights::rows(std::size_t piece, int threads) {
     return found->pack;
 }
 
-const LanePack& Weights::lanes(std::size_t piece, bool plain, int threads) {
+const LanePack& Weights::lanes(Level level, std::size_t piece, int threads) {
     std::lock_guard<std::mutex> lock(mutex_);
+    const bool plain = level == Level::portable;
     const std::vector<Piece>& pieces = table_.side(false);
     if (lanes_[plain].size() < pieces.size()) lanes_[plain].resize(pieces.size());
     std::unique_ptr<Lanes>& found = lanes_[plain][piece];
     if (!found) {
         found = std::make_unique<Lanes>();
-        found->make(pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, matrix_.is_signed, plain, threads);
+        found->make(level, pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, matrix_.is_signed, threads);
     }
     return found->pack;
 }
@@ -89,17 +90,17 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
         LanePack lane_pack;
         RowPack row_pack;
         if (by_sample) {
-            lane_scratch[0].make(pieces[p], x.values, samples, inputs, x.is_signed, plain, threads);
+            lane_scratch[0].make(level, pieces[p], x.values, samples, inputs, x.is_signed, threads);
             lane_pack = lane_scratch[0].pack;
             row_pack = weights.rows(p, threads);
         } else {
-            lane_pack = weights.lanes(p, plain, threads);
+            lane_pack = weights.lanes(level, p, threads);
             if (p == 0 || !shared_rows) {
                 row_scratch[0].make(pieces[p], x.values, samples, inputs, threads);
             }
             row_pack = row_scratch[0].pack;
         }
-        const PieceView view = pieces[p].view();
+        const PieceView view = pieces[p].view(plain);
         const TableKernels& chosen = kernels(level);
         auto body = [&](long task) {
             const std::size_t first = static_cast<std::size_t>(task) * kTile;

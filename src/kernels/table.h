@@ -57,13 +57,23 @@ struct PieceView {
     std::int64_t weight;         // how often each point occurs
 };
 
+constexpr std::size_t kPack = 16;  // a part of kBlock; kGroup
 constexpr std::size_t kTile = 16;  // rows of a task; a multiple of 2, to which rows are padded
+
+// What a lane's threshold, 0 .. 256, is in `index` and in `mask`.
+struct CodePlanes {
+    std::uint8_t index[257], mask[257];
+};
 
 struct TableKernels {
     // out[row, lane] += weight * (sum of counts that add - sum of counts that subtract), for kTile rows or fewer (an
     // even number) from `first` on and all lanes; out has a line of lanes for each of them.
     void (*tile)(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first,
                  std::size_t count, std::int64_t* out);
+    // Codes of kPack lanes for kPack inputs. Thresholds are sign * lines[lane * stride + input], 0 if that is negative,
+    // and at most 256; their codes go to index and, if there is one, mask, inputs kBlock apart.
+    void (*pack)(const std::int32_t* lines, std::size_t stride, std::int32_t sign, const CodePlanes& codes,
+                 std::uint8_t* index, std::uint8_t* mask);
 };
 
 namespace portable {

@@ -27,7 +27,88 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
     }
 }
 
+// Lanes of this level are ranks, and are not packed in bytes.
+constexpr decltype(TableKernels::pack) pack = nullptr;
+
 #else
+
+// A line's kPack thresholds as bytes, 256 as 255; and where 256 is.
+inline __m128i bytes_of(const std::int32_t* line, std::int32_t sign, unsigned& full) {
+#if BITPROP_LEVEL_NUMBER >= 2
+    const __m512i value = _mm512_mullo_epi32(_mm512_loadu_si512(line), _mm512_set1_epi32(sign));
+    full = _mm512_cmpeq_epi32_mask(value, _mm512_set1_epi32(256));
+    return _mm512_cvtusepi32_epi8(_mm512_max_epi32(value, _mm512_setzero_si512()));
+#else
+    const __m256i signs = _mm256_set1_epi32(sign), most = _mm256_set1_epi32(256);
+    __m256i value[2];
+    full = 0;
+    for (int half = 0; half < 2; ++half) {
+        value[half] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(line + 8 * half));
+        value[half] = _mm256_mullo_epi32(value[half], signs);
+        const __m256 equal = _mm256_castsi256_ps(_mm256_cmpeq_epi32(value[half], most));
+        full |= static_cast<unsigned>(_mm256_movemask_ps(equal)) << 8 * half;
+    }
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packus_epi32(value[0], value[1]), 0xD8);
+    return _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+#endif
+}
+
+// values[k] for every byte k: a shuffle for each upper half of k.
+inline Bytes look_up_256(const std::uint8_t* values, Bytes low, Bytes high) {
+    Bytes found = zero();
+#pragma GCC unroll 16
+    for (int upper = 0; upper < 16; ++upper) {
+        const Bytes table = load16(values + 16 * upper);
+        const Bytes wanted = all(static_cast<std::uint8_t>(upper));
+#if BITPROP_LEVEL_NUMBER >= 2
+        found = _mm512_mask_shuffle_epi8(found, _mm512_cmpeq_epi8_mask(high, wanted), table, low);
+#else
+        found = _mm256_or_si256(found, both(look_up(table, low), _mm256_cmpeq_epi8(high, wanted)));
+#endif
+    }
+    return found;
+}
+
+void pack(const std::int32_t* lines, std::size_t stride, std::int32_t sign, const CodePlanes& codes,
+          std::uint8_t* index, std::uint8_t* mask) {
+    __m128i part[kPack], turned[kPack];
+    unsigned full[kPack], any = 0;
+    for (std::size_t lane = 0; lane < kPack; ++lane) {
+        part[lane] = bytes_of(lines + lane * stride, sign, full[lane]);
+        any |= full[lane];
+    }
+    // four perfect shuffles of 16 lines of 16 bytes turn them over
+#pragma GCC unroll 4
+    for (int round = 0; round < 4; ++round) {
+#pragma GCC unroll 8
+        for (std::size_t i = 0; i < kPack / 2; ++i) {
+            turned[2 * i] = _mm_unpacklo_epi8(part[i], part[i + kPack / 2]);
+            turned[2 * i + 1] = _mm_unpackhi_epi8(part[i], part[i + kPack / 2]);
+        }
+#pragma GCC unroll 16
+        for (std::size_t i = 0; i < kPack; ++i) part[i] = turned[i];
+    }
+    alignas(64) std::uint8_t bytes[kPack * kPack], found[kPack * kPack];
+    for (std::size_t i = 0; i < kPack; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(bytes + kPack * i), part[i]);
+    for (int second = 0; second < (mask != nullptr ? 2 : 1); ++second) {
+        std::uint8_t* const plane = second ? mask : index;
+        const std::uint8_t* const values = second ? codes.mask : codes.index;
+        for (std::size_t at = 0; at < sizeof bytes; at += kWidth) {
+            const Bytes k = load(bytes + at);
+            store(found + at, look_up_256(values, both(k, all(15)), high_nibbles(k)));
+        }
+        for (std::size_t i = 0; i < kPack; ++i) {
+            const __m128i line = _mm_load_si128(reinterpret_cast<const __m128i*>(found + kPack * i));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(plane + i * kBlock), line);
+        }
+        if (any == 0) continue;
+        for (std::size_t lane = 0; lane < kPack; ++lane) {
+            for (unsigned left = full[lane]; left != 0; left &= left - 1) {
+                plane[static_cast<std::size_t>(__builtin_ctz(left)) * kBlock + lane] = values[256];
+            }
+        }
+    }
+}
 
 // Two rows at once share what is loaded for the lanes; inputs in chunks, whose lanes stay in the first cache.
 constexpr int kRows = 2;
@@ -176,7 +257,7 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
 }  // namespace
 
 extern const TableKernels table_kernels;
-const TableKernels table_kernels = {tile};
+const TableKernels table_kernels = {tile, pack};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop
