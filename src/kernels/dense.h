@@ -41,8 +41,16 @@ class Weights {
     std::vector<std::unique_ptr<Lanes>> lanes_[2];
 };
 
+// Rows that several tables share, where they are named by thresholds: made by the first table that needs them.
+struct SharedRows {
+    Rows rows;
+    bool made = false;
+};
+
 // Sums of products, [x.lines, outputs]: of signed counts, or, for XNOR, of agreements less disagreements.
-void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads);
+// Calls with the same thresholds and precision may share what they make of them.
+void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads,
+           SharedRows* shared = nullptr);
 
 // The level that the family of these kernels uses.
 Level table_level();

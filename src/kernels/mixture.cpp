@@ -172,15 +172,17 @@ void forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
     thread_local std::vector<std::int64_t> sums;
+    thread_local SharedRows rows;
     sums.resize(std::max(sums.size(), each * size));
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         const bool xnor = static_cast<SlopeCode>(designs.codes[e]) == SlopeCode::bipolar;
         const Matrix k_x = of_x.make(level, x, designs.codes[e], designs.precision_bits);
         const Matrix k_w = of_w.make(level, w, designs.codes[e], designs.precision_bits);
+        rows.made = false;
         for (std::size_t l = 0; l < count; ++l) {
             for (std::size_t table = 0; table < each; ++table) {
                 Weights weights(*tables[l * each + table], k_w);
-                dense(by_table, weights, k_x, xnor, sums.data() + table * size, threads);
+                dense(by_table, weights, k_x, xnor, sums.data() + table * size, threads, &rows);
             }
             const std::size_t design = e * count + l;
             const DesignView<R> view = designs.view<R>(e, l, samples, outputs, bias.data(), bias_raw);

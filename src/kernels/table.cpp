@@ -62,7 +62,8 @@ const LanePack& Weights::lanes(Level level, std::size_t piece, int threads) {
     return found->pack;
 }
 
-void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads) {
+void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads,
+           SharedRows* shared) {
     const CountTable& table = weights.table();
     const Matrix& w = weights.matrix();
     const std::size_t samples = x.lines, outputs = w.lines, inputs = x.inputs;
@@ -86,19 +87,25 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
     if (row_scratch.empty()) row_scratch.resize(1);
 
     const bool shared_rows = table.rows_are_thresholds();
+    if (!shared_rows) shared = nullptr;
+    if (shared && !shared->made) {
+        const Matrix& side = by_sample ? w : x;
+        shared->rows.make(pieces[0], side.values, side.lines, side.inputs, threads);
+        shared->made = true;
+    }
     for (std::size_t p = 0; p < pieces.size(); ++p) {
         LanePack lane_pack;
         RowPack row_pack;
         if (by_sample) {
             lane_scratch[0].make(level, pieces[p], x.values, samples, inputs, x.is_signed, threads);
             lane_pack = lane_scratch[0].pack;
-            row_pack = weights.rows(p, threads);
+            row_pack = shared ? shared->rows.pack : weights.rows(p, threads);
         } else {
             lane_pack = weights.lanes(level, p, threads);
-            if (p == 0 || !shared_rows) {
+            if (!shared && (p == 0 || !shared_rows)) {
                 row_scratch[0].make(pieces[p], x.values, samples, inputs, threads);
             }
-            row_pack = row_scratch[0].pack;
+            row_pack = shared ? shared->rows.pack : row_scratch[0].pack;
         }
         const PieceView view = pieces[p].view(plain);
         const TableKernels& chosen = kernels(level);

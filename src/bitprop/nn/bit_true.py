@@ -7,6 +7,7 @@ product, in floating point wide enough to hold every sum exactly.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -131,7 +132,8 @@ def scale_constants(gain: float, length: int, precision_bits: int, scale_bits: i
     A gain too small for s = 40 gives a smaller M (at least 1), one too large saturates M at its largest value.
     """
     ratio = gain * float(1 << precision_bits) / length
-    shift = 1
+    # M is below 2**(scale_bits - 2) at any smaller one
+    shift = min(max(scale_bits - 2 - math.frexp(ratio)[1], 1), 40)
     while shift < 40 and round(ratio * float(1 << (shift + 1))) < 1 << scale_bits:
         shift += 1
     return min(max(round(ratio * float(1 << shift)), 1), (1 << scale_bits) - 1), shift

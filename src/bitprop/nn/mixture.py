@@ -181,10 +181,17 @@ def _add_relaxed(
     if mixture.correlation_raw == 0 and mixture.independent:
         # the sum is one product of clamped sides
         limits = encoding_of(encoding)
-        for target, left, own, other in ((grad_x, given, x, weight), (grad_w, given.t(), weight, x)):
-            if target is not None:
-                inside = (own >= limits.low).logical_and_(own <= limits.high)
-                target.add_(torch.mm(left, other.clamp(limits.low, limits.high)).mul_(inside))
+        inside = [_is_inside(side, limits.low, limits.high) for side in (x, weight)]
+        clamped = [
+            side if fits else side.clamp(limits.low, limits.high)
+            for side, fits in zip((x, weight), inside, strict=True)
+        ]
+        sides = ((grad_x, given, x, clamped[1], inside[0]), (grad_w, given.t(), weight, clamped[0], inside[1]))
+        for target, left, own, other, fits in sides:
+            if target is not None and fits:
+                target.addmm_(left, other)
+            elif target is not None:
+                target.addcmul_(torch.mm(left, other), ((own >= limits.low) & (own <= limits.high)).to(own.dtype))
         return
     with torch.enable_grad():
         leaf = x.detach().requires_grad_(grad_x is not None)
@@ -192,6 +199,13 @@ def _add_relaxed(
     wanted = ([leaf] if grad_x is not None else []) + ([weight] if grad_w is not None else [])
     for target, found in zip(targets, torch.autograd.grad(soft, wanted, given), strict=True):
         target += found
+
+
+def _is_inside(values: Tensor, low: float, high: float) -> bool:
+    if not values.numel():
+        return True
+    least, most = values.aminmax()
+    return low <= least.item() and most.item() <= high
 
 
 def mix_natively(
