@@ -19,7 +19,13 @@ def address_bits(depth: int) -> int:
 
 
 def memory_text(
-    context: dict[str, Any], module: str, what: str, layout: list[str], words: Sequence[int], bits: int
+    context: dict[str, Any],
+    module: str,
+    what: str,
+    layout: list[str],
+    words: Sequence[int],
+    bits: int,
+    bank_bits: int = BANK_BITS,
 ) -> str:
     """The module of one memory, read through two registers.
 
@@ -30,8 +36,9 @@ def memory_text(
         layout: how a word is made up.
         words: contents.
         bits: of a word.
+        bank_bits: address bits of a bank.
     """
-    size = 1 << BANK_BITS
+    size = 1 << bank_bits
     literals = [unsigned_literal(word, bits) for word in words]
     banks = [literals[start : start + size] for start in range(0, len(words), size)]
     return render(
@@ -44,7 +51,7 @@ def memory_text(
             "depth": len(words),
             "bits": bits,
             "address_bits": address_bits(len(words)),
-            "bank_bits": BANK_BITS,
+            "bank_bits": bank_bits,
             "bank_depth": size,
             "banks": [{"words": bank, "address_bits": address_bits(len(bank))} for bank in banks],
         },

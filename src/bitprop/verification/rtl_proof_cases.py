@@ -7,79 +7,14 @@ the contract and not from the module.  A harness has its inputs free; this table
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import bitprop.hdl
-import bitprop.ops
 from bitprop._registry import Registry
-from bitprop.errors import RegistryError
-from bitprop.ops import OPS, make_source, verilog_path
-from bitprop.verification.rtl_network_proof import NetworkProof, network_proofs
+from bitprop.ops import OPS, make_source
+from bitprop.verification.rtl_network_proof import network_proofs
+from bitprop.verification.rtl_proof import RtlProof
+from bitprop.verification.rtl_proof_system_cases import SYSTEM_PROOFS
 
-__all__ = ["PROOFS", "RtlProof", "module_text"]
-
-_OPERATIONS = Path(bitprop.ops.__file__).parent
-_LIBRARY = Path(bitprop.hdl.__file__).parent / "library"
-
-
-@dataclass(frozen=True, slots=True)
-class RtlProof:
-    """One harness with its parameters.
-
-    Attributes:
-        name: stem of the harness file.
-        module: the module under proof: stem of an operation, or of a library module.
-        statement: what is proved, in a few words.
-        cases: the parameters of each instance, as Verilog literals; all are proved in one run.
-        mode: ``bmc`` or ``prove``; see :class:`bitprop.toolchain.symbiyosys.ProofTask`.
-        depth: cycles of the bound, or of the induction.
-        refutation_depth: cycles within which a planted fault must show.
-        taps: wires of the harness to connect to registers inside the module.
-        scope: what the proof covers, for the table.
-        covers: further modules whose planted faults it must notice.
-        network: two forms of one network to compare, instead of a harness.
-    """
-
-    name: str
-    module: str
-    statement: str
-    cases: tuple[Mapping[str, str], ...]
-    mode: str = "bmc"
-    depth: int = 1
-    refutation_depth: int = 1
-    taps: Mapping[str, str] = field(default_factory=dict)
-    scope: str = "all inputs"
-    covers: tuple[str, ...] = ()
-    network: NetworkProof | None = None
-
-    def harness(self) -> str:
-        """The text of the harness."""
-        folder = _LIBRARY if self.module.startswith("bitprop_") else _OPERATIONS
-        return (folder / "formal" / f"{self.name}.sv").read_text(encoding="utf-8")
-
-    def top(self) -> str:
-        """A module ``top`` with one instance of the harness per case."""
-        lines = [
-            f"    prove_{self.name} #({', '.join(f'.{key}({value})' for key, value in case.items())}) "
-            f"case_{index} (.clock(clock));"
-            for index, case in enumerate(self.cases)
-        ]
-        return "\n".join(["module top (input wire clock);", *lines, "endmodule", ""])
-
-
-def module_text(stem: str) -> str:
-    """The Verilog of an operation or of a library module.
-
-    Raises:
-        RegistryError: there is no such module.
-    """
-    if stem in OPS:
-        return verilog_path(stem).read_text(encoding="utf-8")
-    path = _LIBRARY / f"{stem}.v"
-    if not path.is_file():
-        raise RegistryError(f"expected an operation or a library module, got {stem!r}")
-    return path.read_text(encoding="utf-8")
+__all__ = ["PROOFS"]
 
 
 PROOFS: Registry[RtlProof] = Registry("proof")
@@ -96,6 +31,12 @@ def _literals(key: str, *cases: Mapping[str, int]) -> tuple[Mapping[str, str], .
 
 def _source(kind: str, **parameters: int) -> Mapping[str, str]:
     return make_source(kind, **parameters).verilog_parameters()
+
+
+def _requantise(acc_width: int, shift: int, low: str) -> Mapping[str, str]:
+    """Parameters of a requantiser to three bits."""
+    fixed = {"WIDTH": "3", "MULTIPLIER": "16'd13", "HIGH": "5'sd8"}
+    return {"ACC_WIDTH": str(acc_width), "SHIFT": str(shift), "LOW": low, **fixed}
 
 
 _ENCODED = tuple(range(3))
@@ -334,15 +275,7 @@ _add(
         "bitprop_requantise_bank",
         "every neuron from its own accumulator",
         tuple(
-            {
-                "OUTPUTS": str(o),
-                "ACC_WIDTH": str(a),
-                "WIDTH": "3",
-                "MULTIPLIER": "16'd13",
-                "SHIFT": str(s),
-                "LOW": low,
-                "HIGH": "5'sd8",
-            }
+            {"OUTPUTS": str(o), **_requantise(a, s, low)}
             for o, a, s, low in ((1, 5, 1, "5'sd0"), (3, 6, 4, "-5'sd8"), (4, 8, 6, "5'sd0"))
         ),
     )
@@ -352,17 +285,7 @@ _add(
         "bitprop_fold_requantise",
         "bitprop_fold_requantise",
         "rounded quotient by its inequality, within its bounds, three cycles later, with its flags",
-        tuple(
-            {
-                "ACC_WIDTH": str(a),
-                "WIDTH": "3",
-                "MULTIPLIER": "16'd13",
-                "SHIFT": str(s),
-                "LOW": low,
-                "HIGH": "5'sd8",
-            }
-            for a, s, low in ((5, 1, "5'sd0"), (6, 4, "-5'sd8"), (8, 6, "5'sd0"))
-        ),
+        tuple(_requantise(a, s, low) for a, s, low in ((5, 1, "5'sd0"), (6, 4, "-5'sd8"), (8, 6, "5'sd0"))),
         depth=6,
         refutation_depth=6,
         scope="all inputs, flags and resets of 6 cycles",
@@ -383,6 +306,9 @@ _add(
         scope="induction, all inputs and cycles",
     )
 )
+
+for _proof in SYSTEM_PROOFS:
+    _add(_proof)
 
 # two forms of one network give the same logits and decisions
 for _name, (_statement, _covers, _network) in network_proofs().items():

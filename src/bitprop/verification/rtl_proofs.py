@@ -22,11 +22,13 @@ from bitprop.ops import OPS
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.symbiyosys import ProofOutcome, ProofTask, prove, prover_versions
 from bitprop.verification.rtl_mutants import RTL_MUTANTS, mutated
-from bitprop.verification.rtl_proof_cases import PROOFS, RtlProof, module_text
+from bitprop.verification.rtl_proof import RtlProof, module_text, rule_text
+from bitprop.verification.rtl_proof_cases import PROOFS
 
 __all__ = ["ProofReport", "ProofRow", "content_of", "mutants_of", "prove_library", "task_of"]
 
-_MODULE = re.compile(r"^\s*(bitprop_\w+)\s+#\(", re.MULTILINE)
+_MODULE = re.compile(r"^\s*(bitprop_\w+)\s+(?:#\(|\w+ \()", re.MULTILINE)
+_RULE = re.compile(r"^\s*rule_(\w+)\s+#\(", re.MULTILINE)
 _LANES = re.compile(r"\[\*\]")
 
 
@@ -71,7 +73,9 @@ def task_of(name: str, fault: str | None = None) -> ProofTask:
     if fault is None and proof.taps:
         harness = f"`define INVARIANT\n{harness}"
     files = {"top.sv": proof.top(), f"prove_{name}.sv": harness}
-    files |= {f"{stem}.v": text for stem, text in _modules(proof.module, fault).items()}
+    for stem in dict.fromkeys((proof.module, *map(_stem, _MODULE.findall(harness)))):
+        files |= {f"{stem}.v": text for stem, text in _modules(stem, fault).items()}
+    files |= {f"rule_{rule}.sv": rule_text(rule) for rule in _RULE.findall(harness)}
     if fault is not None:
         return ProofTask("top", files, "bmc", proof.refutation_depth)
     taps = {}

@@ -1,6 +1,4 @@
-// Property of bitprop_requantise, without a shift: with total = acc * MULTIPLIER + 2**(SHIFT-1), value is the integer
-// with value * 2**SHIFT <= total < (value + 1) * 2**SHIFT where that lies between LOW and HIGH, else the bound that is
-// nearer.  For all accumulators.
+// Property of bitprop_requantise: its rule (rules/requantise.sv).  For all accumulators.
 module prove_requantise #(
     parameter ACC_WIDTH = 16,
     parameter WIDTH = 8,
@@ -11,8 +9,6 @@ module prove_requantise #(
 ) (
     input wire clock
 );
-    localparam WIDE = (ACC_WIDTH + 17 > WIDTH + SHIFT ? ACC_WIDTH + 17 : WIDTH + SHIFT) + 4;
-
     (* anyseq *) wire signed [ACC_WIDTH-1:0] acc;
     wire signed [WIDTH+1:0] value;
 
@@ -20,15 +16,7 @@ module prove_requantise #(
         .ACC_WIDTH(ACC_WIDTH), .WIDTH(WIDTH), .MULTIPLIER(MULTIPLIER), .SHIFT(SHIFT), .LOW(LOW), .HIGH(HIGH)
     ) dut (.acc(acc), .value(value));
 
-    localparam signed [WIDE-1:0] UNIT = {{(WIDE-1){1'b0}}, 1'b1} << SHIFT;
-    localparam signed [WIDE-1:0] FACTOR = {{(WIDE-16){1'b0}}, MULTIPLIER};
-    wire signed [WIDE-1:0] accumulator = acc;
-    wire signed [WIDE-1:0] total = accumulator * FACTOR + UNIT / 2;
-    wire signed [WIDE-1:0] given = value;
-    always @* begin
-        assert (value >= LOW && value <= HIGH);
-        // too large a value would be clamped from above only, too small a one from below only
-        if (value != LOW) assert (given * UNIT <= total);
-        if (value != HIGH) assert (total < (given + 1) * UNIT);
-    end
+    rule_requantise #(
+        .ACC_WIDTH(ACC_WIDTH), .WIDTH(WIDTH), .MULTIPLIER(MULTIPLIER), .SHIFT(SHIFT), .LOW(LOW), .HIGH(HIGH)
+    ) rule (.there(1'b1), .acc(acc), .value(value));
 endmodule

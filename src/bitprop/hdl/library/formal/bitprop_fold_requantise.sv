@@ -10,8 +10,6 @@ module prove_bitprop_fold_requantise #(
 ) (
     input wire clock
 );
-    localparam WIDE = ACC_WIDTH + SHIFT + 24;
-
     (* anyseq *) wire signed [ACC_WIDTH-1:0] in_value;
     (* anyseq *) wire in_valid, in_last, reset;
     wire out_valid, out_last;
@@ -38,16 +36,11 @@ module prove_bitprop_fold_requantise #(
         third <= second;
     end
 
-    localparam signed [WIDE-1:0] UNIT = {{(WIDE-1){1'b0}}, 1'b1} << SHIFT;
-    localparam signed [WIDE-1:0] FACTOR = {{(WIDE-16){1'b0}}, MULTIPLIER};
-    wire signed [WIDE-1:0] acc = third;
-    wire signed [WIDE-1:0] given = out_value;
-    wire signed [WIDE-1:0] total = acc * FACTOR + UNIT / 2;
+    rule_requantise #(
+        .ACC_WIDTH(ACC_WIDTH), .WIDTH(WIDTH), .MULTIPLIER(MULTIPLIER), .SHIFT(SHIFT), .LOW(LOW), .HIGH(HIGH)
+    ) rule (.there(age == 2'd3), .acc(third), .value(out_value));
     always @*
         if (age == 2'd3) begin
-            assert (given >= LOW && given <= HIGH);
-            if (given != LOW) assert (given * UNIT <= total);
-            if (given != HIGH) assert (total < (given + 1) * UNIT);
             assert (out_valid == (valid[2] && clear == 3'd0));
             assert (out_last == (last[2] && clear == 3'd0));
         end
