@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from bitprop.artifacts import read_json, write_json
+from bitprop.cli import app
 from bitprop.errors import (
     ArtifactError,
     ParityError,
@@ -283,6 +285,25 @@ def test_a_clock_that_is_not_met_gives_no_bitstream(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(board_module, "implement", lambda *_, **__: slow)
     with pytest.raises(SynthesisError, match=r"expected random_4 to run at the 12 MHz of icebreaker, it reaches 11\.9"):
         build_for_board(path, "icebreaker")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--board", "icesugar"], "icebreaker"),
+        (["--board", "icebreaker", "--baud", "5000000"], "baud"),
+        (["--board", "icebreaker", "--device", "ecp5-25k"], "leave them out"),
+        (["--build", "somewhere"], "name a board"),
+        (["--board", "icebreaker", "--build", __file__], "choose another name"),
+    ],
+)
+def test_the_command_says_in_a_line_what_is_wrong(options: list[str], message: str, tmp_path: Path) -> None:
+    path = write_json(tmp_path / "network.json", parallel().to_dict())
+    done = CliRunner().invoke(app, ["synth", str(path), *options])
+    assert done.exit_code not in (0, 1)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["network.json"]
 
 
 def test_packing_says_what_is_missing_or_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
