@@ -215,7 +215,11 @@ def simulate(
     ] = None,
     netlist: Annotated[
         bool,
-        typer.Option("--netlist", help="Simulate the netlist that synthesis gives, not the Verilog it starts from."),
+        typer.Option(
+            "--netlist",
+            help="Simulate the netlist that synthesis gives for ECP5 (-s icarus_netlist_ice40: for iCE40), not the "
+            "Verilog it starts from.",
+        ),
     ] = False,
     samples: Annotated[
         int | None, typer.Option("--samples", min=1, help="At most so many samples. Default: all; Icarus 16.")
