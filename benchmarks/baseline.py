@@ -18,12 +18,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import folded as folded_benchmark
 import numpy as np
 import torch
-from _common import RESULTS, machine, markdown, run_jobs
+from _common import RESULTS, machine, markdown, run_jobs, spread
 
-from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence, write_json, write_text
+from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence, read_json, write_json, write_text
 from bitprop.baseline.document import MacDocument, run_mac
 from bitprop.baseline.emitter import emit_mac, mac_interval, mac_latency
 from bitprop.baseline.lower import activations_of, lower_quantised
@@ -63,15 +62,15 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "784-128-10": {
         "data": "fashion_mnist",
         "hidden": [128],
-        "folds": ((14, 1), (8, 1)),
-        "device": "ecp5-25k",
+        "point": "small part",
         "epochs": (4, 8),
         "batch": 128,
         "learning_rate": 2e-3,
-        "lengths": ((7, 80),),
-        "sc_epochs": 12,
+        "lengths": (),
     },
 }
+# the same network with the folds of the faster design point
+NETWORKS["784-128-10, faster"] = {**NETWORKS["784-128-10"], "point": "larger part"}
 BITS = (2, 3, 4, 5, 6, 7, 8)
 
 
@@ -89,7 +88,7 @@ def train_mac(network: str, bits: int) -> MacDocument:
         learning_rate=facts["learning_rate"],
         batch_size=facts["batch"],
     )
-    return lower_quantised(model, f"mac_{bits}").folded(facts["folds"])
+    return lower_quantised(model, f"mac_{bits}").folded(folds_of(network)[0])
 
 
 def sc_config(network: str, lengths: tuple[int, ...]) -> RunConfig:
@@ -115,19 +114,93 @@ def sc_config(network: str, lengths: tuple[int, ...]) -> RunConfig:
 
 
 def stochastic(network: str, lengths: tuple[int, ...]) -> Document:
-    """A stochastic network: the kept one if it is the same, else trained."""
-    if NETWORKS[network]["data"] == "fashion_mnist":
-        kept = folded_benchmark.stored()
-        if tuple(layer.length for layer in kept.layers) == lengths:
-            return kept
+    """A stochastic network, trained."""
     trained = train(sc_config(network, lengths), load_dataset(NETWORKS[network]["data"])).network
     return lower(trained, name="stochastic")
+
+
+def design_point(network: str) -> dict[str, Any]:
+    """The point of ``folded.py`` whose folds, products in a clock cycle and part a network's designs share."""
+    stored = read_json(RESULTS / "folded.json")
+    return {
+        **stored["points"][NETWORKS[network]["point"]],
+        "accuracy": stored["accuracy"],
+        "lengths": stored["lengths"],
+    }
+
+
+def folds_of(network: str) -> tuple[tuple[tuple[int, int], ...], str]:
+    """Inputs and neurons in a clock cycle of each layer, and the part."""
+    facts = NETWORKS[network]
+    if "point" not in facts:
+        return facts["folds"], facts["device"]
+    point = design_point(network)
+    folds = tuple((fold["inputs_per_cycle"], fold["neurons_per_cycle"]) for fold in point["architecture"])
+    return folds, point["device"]
+
+
+def measured_point(network: str) -> dict[str, Any]:
+    """The row of a design point that ``folded.py`` has trained, simulated, placed and routed."""
+    point = design_point(network)
+    placed = point["placed"]
+    seed = next(entry for entry in placed["placements"] if entry["seed"] == 1)
+    return _row(
+        network,
+        "stochastic",
+        point["lengths"],
+        False,
+        accuracy=point["accuracy"],
+        equal=point["verilog"]["status"] == "pass",
+        simulated_latency=point["verilog"]["latency_cycles"],
+        latency=point["latency_cycles"],
+        interval=point["interval_cycles"],
+        device=point["device"],
+        cells=placed["cells"],
+        fmax=seed["fmax_mhz"],
+        tools=[placed["tools"]["synthesis"], placed["tools"]["place_and_route"]],
+    )
+
+
+def _row(
+    network: str,
+    kind: str,
+    size: Any,
+    dsp: bool,
+    *,
+    accuracy: float,
+    equal: bool,
+    simulated_latency: int,
+    latency: int,
+    interval: int,
+    device: str,
+    cells: dict[str, int],
+    fmax: float,
+    tools: list[str],
+) -> dict[str, Any]:
+    return {
+        "network": network,
+        "kind": kind,
+        "size": size,
+        "multipliers": "DSP" if dsp else "LUT",
+        "device": device,
+        "accuracy": accuracy,
+        "simulated_equal": equal,
+        "simulated_latency_cycles": simulated_latency,
+        "latency_cycles": latency,
+        "interval_cycles": interval,
+        **cells,
+        "fmax_mhz": fmax,
+        "latency_us": latency / fmax,
+        "lut_us": cells["lut"] * latency / fmax,
+        "energy_proxy": cells["lut"] * interval,
+        "tools": tools,
+    }
 
 
 def fold_sc(network: str, document: Document) -> Document:
     """The stochastic network with the folds of the others; whole streams of up to 16 cycles pass in one clock cycle."""
     chosen = {}
-    for index, (layer, (inputs, neurons)) in enumerate(zip(document.layers, NETWORKS[network]["folds"], strict=True)):
+    for index, (layer, (inputs, neurons)) in enumerate(zip(document.layers, folds_of(network)[0], strict=True)):
         steps = None if layer.length <= 16 else 8
         beat = inputs if index == 0 else 1
         chosen[layer.name] = folded(inputs, neurons, length=layer.length, cycles_per_step=steps, values_per_beat=beat)
@@ -135,7 +208,9 @@ def fold_sc(network: str, document: Document) -> Document:
 
 
 def measure(network: str, kind: str, size: Any, dsp: bool, timeout: float) -> dict[str, Any]:
-    """One design, from training to the routed netlist."""
+    """One design, from training to the routed netlist; ``point``: what ``folded.py`` has measured."""
+    if kind == "point":
+        return measured_point(network)
     facts = NETWORKS[network]
     data = load_dataset(facts["data"])
     with tempfile.TemporaryDirectory(prefix="bitprop_") as folder:
@@ -161,29 +236,25 @@ def measure(network: str, kind: str, size: Any, dsp: bool, timeout: float) -> di
             )
         )
         files = read_design(folder, name)
-    part = device_of(facts["device"])
+    part = device_of(folds_of(network)[1])
     if not dsp and part.family == "ecp5":
         part = replace(part, synthesise=(*part.synthesise, "-nodsp"))
     placed = implement(files, name, part, seeds=(1,), timeout=timeout, cache=ResultCache.default())
-    cells, fmax = placed.synthesis.cells, placed.fmax_mhz[1]
-    return {
-        "network": network,
-        "kind": kind,
-        "size": size,
-        "multipliers": "DSP" if dsp else "LUT",
-        "device": facts["device"],
-        "accuracy": float((expected.decision == data.test_y).mean()),
-        "simulated_equal": equal,
-        "simulated_latency_cycles": int(simulated.latency_cycles[0]),
-        "latency_cycles": latency,
-        "interval_cycles": interval,
-        **cells.to_dict(),
-        "fmax_mhz": fmax,
-        "latency_us": latency / fmax,
-        "lut_us": cells.lut * latency / fmax,
-        "energy_proxy": cells.lut * interval,
-        "tools": [placed.synthesis.tool, placed.placements[0].tool],
-    }
+    return _row(
+        network,
+        kind,
+        size,
+        dsp,
+        accuracy=float((expected.decision == data.test_y).mean()),
+        equal=equal,
+        simulated_latency=int(simulated.latency_cycles[0]),
+        latency=latency,
+        interval=interval,
+        device=part.name,
+        cells=placed.synthesis.cells.to_dict(),
+        fmax=placed.fmax_mhz[1],
+        tools=[placed.synthesis.tool, placed.placements[0].tool],
+    )
 
 
 def jobs_of(networks: list[str], bits: list[int], dsp_bits: list[int], timeout: float) -> list[tuple[Any, ...]]:
@@ -191,9 +262,22 @@ def jobs_of(networks: list[str], bits: list[int], dsp_bits: list[int], timeout: 
     jobs: list[tuple[Any, ...]] = []
     for network in networks:
         jobs += [(network, "stochastic", list(lengths), False, timeout) for lengths in NETWORKS[network]["lengths"]]
+        if "point" in NETWORKS[network]:
+            jobs.append((network, "point", None, False, timeout))
         jobs += [(network, "mac", size, False, timeout) for size in bits]
         jobs += [(network, "mac", size, True, timeout) for size in dsp_bits]
     return jobs
+
+
+def _job(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What of a job a row answers."""
+    size = str(row["size"])
+    return row["network"], row["kind"], size, row["multipliers"] == "DSP"
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    size = row["size"] if isinstance(row["size"], list) else [row["size"]]
+    return list(NETWORKS).index(row["network"]), row["kind"] == "mac", row["multipliers"] == "DSP", size
 
 
 def _label(row: dict[str, Any]) -> str:
@@ -214,8 +298,21 @@ def verdict(results: dict[str, Any], network: str) -> str:
         rivals = [
             r for r in rows if r["kind"] == "mac" and r["multipliers"] == "LUT" and r["accuracy"] >= ours["accuracy"]
         ]
+        others = [r for r in rows if r["kind"] == "mac" and r["multipliers"] == "LUT"]
+        if not others:
+            lines.append(f"{network}: no quantised row was measured.")
+            continue
         if not rivals:
-            lines.append(f"No quantised row measured is as accurate as {_label(ours)}.")
+            most = max(others, key=lambda row: row["accuracy"])
+            lines.append(
+                f"{network}: no quantised row measured is as accurate as {_label(ours)} "
+                f"({100 * ours['accuracy']:.2f}%). Beside the most accurate one, {_label(most)} "
+                f"({100 * most['accuracy']:.2f}%), it takes "
+                f"{ours['lut'] / most['lut']:.2f} times the LUTs, "
+                f"{ours['latency_us'] / most['latency_us']:.2f} times the latency, "
+                f"{ours['lut_us'] / most['lut_us']:.2f} times the LUT x µs and "
+                f"{ours['energy_proxy'] / most['energy_proxy']:.2f} times the energy proxy."
+            )
             continue
         best = min(rivals, key=lambda row: row["lut_us"])
         ratios = [ours[key] / best[key] for key in ("lut", "latency_us", "lut_us", "energy_proxy")]
@@ -227,6 +324,16 @@ def verdict(results: dict[str, Any], network: str) -> str:
             f"{ratios[3]:.2f} times its energy proxy."
         )
     return "\n".join(lines)
+
+
+def in_float(network: str) -> str:
+    """What a perceptron of the same size reaches in float, where ``fashion_mnist.py`` has trained one."""
+    if NETWORKS[network]["data"] != "fashion_mnist":
+        return ""
+    runs = read_json(RESULTS / "fashion_mnist.json")["runs"]["relu"]
+    return (
+        f" In float a perceptron of this size reaches {spread([run['accuracy'] for run in runs])}% ({len(runs)} seeds)."
+    )
 
 
 def table(results: dict[str, Any]) -> str:
@@ -263,7 +370,7 @@ def table(results: dict[str, Any]) -> str:
             ]
             for row in rows
         ]
-        parts.append(f"{markdown(columns, body)}\n{verdict(results, network)}\n")
+        parts.append(f"{markdown(columns, body)}\n{verdict(results, network)}{in_float(network)}\n")
     return "\n".join(parts)
 
 
@@ -328,10 +435,11 @@ def main() -> None:
     """Run the benchmark and write its results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--bits", type=int, nargs="+", default=list(BITS), help="with multipliers made of LUTs")
-    parser.add_argument("--dsp-bits", type=int, nargs="+", default=list(BITS), help="with multipliers in DSP blocks")
+    parser.add_argument("--bits", type=int, nargs="*", default=list(BITS), help="with multipliers made of LUTs")
+    parser.add_argument("--dsp-bits", type=int, nargs="*", default=list(BITS), help="with multipliers in DSP blocks")
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side, one thread each")
     parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one step of synthesis or placement")
+    parser.add_argument("--again", action="store_true", help="measure rows that the results file has already, too")
     parser.add_argument("--output", type=Path, default=RESULTS / "baseline.json", help="results file")
     parser.add_argument("--table-only", action="store_true", help="table and plot of an existing results file")
     arguments = parser.parse_args()
@@ -339,14 +447,21 @@ def main() -> None:
         results = json.loads(arguments.output.read_text(encoding="utf-8"))
     else:
         jobs = jobs_of(arguments.networks, arguments.bits, arguments.dsp_bits, arguments.timeout)
-        print(f"{len(jobs)} designs", file=sys.stderr)
+        kept = [] if arguments.again or not arguments.output.is_file() else read_json(arguments.output)["rows"]
+        # a design point costs nothing to read again
+        read = {network for network in arguments.networks if "point" in NETWORKS[network]}
+        kept = [row for row in kept if row["kind"] == "mac" or row["network"] not in read]
+        done = {_job(row) for row in kept}
+        jobs = [job for job in jobs if (job[0], job[1], str(job[2]), job[3]) not in done]
+        print(f"{len(jobs)} designs to measure", file=sys.stderr)
+        found = run_jobs(measure, jobs, arguments.jobs, arguments.output.with_suffix(".partial.json"))
         results = {
             "schema": "bitprop.benchmark.baseline",
             "schema_version": "1.0",
             **evidence(EVIDENCE_SYNTHESIS),
             "machine": machine(),
             "samples_simulated": SAMPLES,
-            "rows": run_jobs(measure, jobs, arguments.jobs, arguments.output.with_suffix(".partial.json")),
+            "rows": sorted([*kept, *found], key=_order),
         }
         write_json(arguments.output, results)
     write_text(arguments.output.with_suffix(".svg"), plot(results))

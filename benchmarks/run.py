@@ -104,8 +104,8 @@ the same tools, one seed of training and one of placement. What the columns mean
 {baseline}
 ## Training within a budget
 
-Digits, 64-32-10, {budget_epochs} epochs; tables and clock are estimates of the cost model. The random design is chosen
-by its accuracy on held-back training samples; both rows are three seeds.
+Digits, 64-32-16-10; tables and clock are estimates of the cost model. Every design gets its weights by {budget_epochs}
+epochs of the same training, and either side keeps the design of least loss on held-back training samples.
 
 {budget}
 ## Bit-true kernels
@@ -205,7 +205,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         folded_machine=_machine(results["folded"]["machine"]),
         baseline=baseline.table(results["baseline"]),
         budget=budget.table(results["budget"]),
-        budget_epochs=sum(budget.EPOCHS.values()),
+        budget_epochs=sum(budget.WEIGHTS.values()),
         bit_true_kernels=bit_true_kernels.table(results["bit_true_kernels"]),
         bit_true_kernels_machine=_machine(results["bit_true_kernels"]["machine"]),
         bit_true_kernels_level=results["bit_true_kernels"]["kernels"].removeprefix("native, "),
