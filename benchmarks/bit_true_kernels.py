@@ -27,6 +27,8 @@ from bitprop.streams import product_count_table
 BITS = 8
 SHAPE = (64, 128, 784)
 LENGTHS = (8, 16, 32, 64, 128, 255, 256, 512, 1024)
+# Widths and batch of the training steps; the small one is the demo's.
+LARGE, SMALL = ((784, 128, 10), 128), ((64, 32, 10), 32)
 Way = Callable[[], Any]
 
 
@@ -163,15 +165,17 @@ def scaling(runs: int) -> dict[str, float]:
     }
 
 
-def training_step(threads: int, runs: int) -> list[dict[str, Any]]:
-    """A step of 784-128-10 with four lengths mixed, by table and by stream bits, against the float network's."""
+def training_step(threads: int, runs: int, features: tuple[int, int, int], batch: int) -> list[dict[str, Any]]:
+    """A step with four lengths mixed, by table and by stream bits, against the float network's."""
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.rand(128, 784, generator=generator), torch.randint(0, 10, (128,), generator=generator)
-    plain = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+    inputs, hidden, classes = features
+    x = torch.rand(batch, inputs, generator=generator)
+    y = torch.randint(0, classes, (batch,), generator=generator)
+    plain = torch.nn.Sequential(torch.nn.Linear(inputs, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, classes))
     rows = []
     for slope in ("relaxed", "local"):
-        network = SCNetwork((784, 128, 10), lengths=(8, 16, 32, 64), slope=slope)
+        network = SCNetwork(features, lengths=(8, 16, 32, 64), slope=slope)
 
         def step(model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> None:
             optimiser.zero_grad()
@@ -290,11 +294,12 @@ def table(result: dict[str, Any]) -> str:
     ]
     steps = [
         [
-            f"{row['slope']} slope, {_threads(row)}",
+            f"{size}, {row['slope']} slope, {_threads(row)}",
             *(f"{row['milliseconds'][name]:.2f}" for name in ("float", "table", "stream bits")),
             f"{row['ratio']:.2f}",
         ]
-        for row in result["training"]
+        for size, key in (("784-128-10, batch 128", "training"), ("64-32-10, batch 32", "small_training"))
+        for row in result[key]
     ]
     others = [[name, f"{value:.2f}"] for name, value in result["other_ways"].items()]
     exponents = [[name, f"{value:.2f}"] for name, value in result["exponents"].items()]
@@ -302,7 +307,7 @@ def table(result: dict[str, Any]) -> str:
     parts = [
         bars(result),
         markdown(columns, rows),
-        markdown(["training step, 784-128-10, batch 128", "float ms", "table ms", "stream bits ms", "ratio"], steps),
+        markdown(["training step", "float ms", "table ms", "stream bits ms", "ratio"], steps),
         markdown(["way, L = 256, one thread", "ms"], others),
         markdown(["time against", "fitted exponent"], exponents),
         markdown(["this machine, one thread", "rate"], rates),
@@ -321,7 +326,8 @@ def main() -> None:
         "machine": machine(),
         "kernels": kernels.describe(),
         "lengths": [row for count in threads for row in lengths_table(count, runs)],
-        "training": [row for count in threads for row in training_step(count, max(5, runs // 4))],
+        "training": [row for count in threads for row in training_step(count, max(5, runs // 2), *LARGE)],
+        "small_training": training_step(1, max(5, runs // 2), *SMALL),
         "other_ways": other_ways(runs),
         "exponents": scaling(max(5, runs // 4)),
         "limits": limits(),
