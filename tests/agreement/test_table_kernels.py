@@ -125,12 +125,6 @@ def test_empty_and_own_numbers() -> None:
     )
 
 
-def test_torch_sees_the_operation() -> None:
-    k, n, r = torch.tensor([[3, 5], [8, 0]]), torch.tensor([[0, 1], [1, 0]]), torch.arange(8)
-    arguments = (k, n, k, n, r, r, "sign_magnitude")
-    torch.library.opcheck(torch.ops.bitprop.stream_sum.default, arguments)
-
-
 def _extension() -> Any:
     return kernels.extension()
 

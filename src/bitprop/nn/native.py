@@ -1,4 +1,4 @@
-"""The native kernels as operations of torch, seen by ``torch.compile``: ``bitprop::stream_sum`` and ``stream_sums``.
+"""The native kernels as operations of torch, seen by ``torch.compile``: ``bitprop::stream_sums``.
 
 On the CPU the operation looks counts up in tables (``bitprop._kernels``), where there are native kernels; on other
 devices, and without them, it is the product of stream bits of :mod:`bitprop.nn.bit_true`.  The integers are the same.
@@ -67,20 +67,6 @@ def _sums(
     return totals
 
 
-@torch.library.custom_op("bitprop::stream_sum", mutates_args=())
-def _stream_sum(
-    k_x: Tensor, n_x: Tensor, k_w: Tensor, n_w: Tensor, activation: Tensor, weight: Tensor, encoding: str
-) -> Tensor:
-    return _sums(k_x, n_x, k_w, n_w, [(activation, weight)], encoding)[0]
-
-
-@_stream_sum.register_fake
-def _stream_sum_shape(
-    k_x: Tensor, n_x: Tensor, k_w: Tensor, n_w: Tensor, activation: Tensor, weight: Tensor, encoding: str
-) -> Tensor:
-    return k_x.new_empty(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
-
-
 @torch.library.custom_op("bitprop::stream_sums", mutates_args=())
 def _stream_sums(
     k_x: Tensor,
@@ -127,7 +113,7 @@ def stream_sum(
         >>> stream_sum((k, signs), (k, signs), numbers, numbers, "unipolar")
         tensor([[11]])
     """
-    return torch.ops.bitprop.stream_sum(*x, *w, activation, weight, encoding)  # type: ignore[no-any-return]
+    return stream_sums(x, w, [(activation, weight)], encoding)[0]
 
 
 def stream_sums(
