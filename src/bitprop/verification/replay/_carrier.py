@@ -98,9 +98,9 @@ class _Dual(AbstractCarrier):
         try:
             return function(*args, **kwargs)
         except NotImplementedError as error:
-            if not _is_no_forward_mode(error):
+            if "forward AD" not in str(error):
                 raise
-        return _by_rows(function, args, kwargs, _parts_of_float, self.join)
+        return _by_rows(function, args, kwargs)
 
 
 # Complex results that are not holomorphic in their arguments; a real result of a complex argument shows itself.
@@ -167,9 +167,6 @@ class _Complex(AbstractCarrier):
             return self._by_duals(function, args, kwargs)  # abs, norm, var: real although an argument was complex
         return result
 
-    def _parts(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.primal(x), self.tangent(x)
-
     def _by_duals(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One operation on dual numbers, its result brought back to complex ones."""
         in_place = _is_in_place(function)
@@ -190,12 +187,7 @@ class _Complex(AbstractCarrier):
                 return self.join(primal, torch.zeros_like(primal) if tangent is None else tangent).clone()
 
             lowered = pytree.tree_map(lower, (args, kwargs))
-            try:
-                result = pytree.tree_map(lift, function(*lowered[0], **lowered[1]))
-            except NotImplementedError as error:
-                if not _is_no_forward_mode(error):
-                    raise
-                result = _by_rows(function, args, kwargs, self._parts, self.join)
+            result = pytree.tree_map(lift, DUAL.call(function, *lowered))
         if in_place and isinstance(args[0], Tensor):
             if not args[0].is_complex():
                 raise CarrierError("an operation writes a tangent into a real tensor")
@@ -204,30 +196,16 @@ class _Complex(AbstractCarrier):
         return result
 
 
-def _parts_of_float(x: Tensor) -> tuple[Tensor, Tensor | None]:
-    return _parts(x) if x.is_floating_point() else (x, None)
-
-
-def _is_no_forward_mode(error: NotImplementedError) -> bool:
-    return "forward AD" in str(error)
-
-
-def _by_rows(
-    function: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    parts: Callable[[Tensor], tuple[Tensor, Tensor | None]],
-    join: Callable[[Tensor, Tensor], Tensor],
-) -> Any:
-    """An operation that PyTorch has no forward derivative of: one backward pass for each of its results' numbers."""
+def _by_rows(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An operation on dual numbers without a forward derivative in PyTorch: a backward pass for each number given."""
     if _is_in_place(function):
         raise CarrierError(f"PyTorch has no forward derivative of {getattr(function, '__name__', function)}")
     leaves, structure = pytree.tree_flatten((args, kwargs))
     moved: list[tuple[Tensor, Tensor]] = []
     for index, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
-            primal, tangent = parts(leaf)
-            leaves[index] = primal.detach().clone()
+            tangent = DUAL.tangent(leaf)
+            leaves[index] = DUAL.primal(leaf).detach().clone()
             if tangent is not None:
                 moved.append((leaves[index].requires_grad_(), tangent))
     with torch.enable_grad():
@@ -248,7 +226,7 @@ def _by_rows(
             for grad, (_, direction) in zip(grads, moved, strict=True):
                 if grad is not None:
                     tangent[row] += (grad.double() * direction).sum()
-        return join(y.detach(), tangent.reshape(y.shape))
+        return DUAL.join(y.detach(), tangent.reshape(y.shape))
 
     return pytree.tree_map(lift, result)
 
