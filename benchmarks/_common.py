@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import json
+import lzma
 import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -15,9 +20,35 @@ from typing import Any
 import torch
 
 from bitprop import __version__
-from bitprop.artifacts import read_json, write_json
+from bitprop.artifacts import EVIDENCE_LOCAL_PARITY, evidence, read_json, write_bytes, write_json
+from bitprop.graph.spec import Document, parse_document
 
 RESULTS = Path(__file__).with_name("results")
+DATA = Path(__file__).with_name("data")
+
+
+def _stored(name: str) -> Path:
+    return DATA / f"{name}.json.xz"
+
+
+def store_document(name: str, document: Document) -> None:
+    """Keep a trained network among the benchmarks' data."""
+    DATA.mkdir(exist_ok=True)
+    write_bytes(_stored(name), lzma.compress(document.to_json().encode("utf-8"), preset=9 | lzma.PRESET_EXTREME))
+
+
+def stored_document(name: str) -> Document:
+    """A trained network, without training."""
+    return parse_document(json.loads(lzma.decompress(_stored(name).read_bytes())))
+
+
+@contextmanager
+def unpacked(name: str) -> Iterator[Path]:
+    """The file of a stored network, for as long as it is needed."""
+    with tempfile.TemporaryDirectory(prefix="bitprop_") as folder:
+        path = Path(folder) / f"{name}.json"
+        path.write_bytes(lzma.decompress(_stored(name).read_bytes()))
+        yield path
 
 
 def machine() -> dict[str, Any]:
@@ -70,3 +101,34 @@ def run_jobs(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], proc
             print(f"  {len(finished)}/{len(jobs)}  {futures[future]}", file=sys.stderr, flush=True)
     partial.unlink(missing_ok=True)
     return [finished[str(job)] for job in jobs]
+
+
+def benchmark(
+    parser: argparse.ArgumentParser,
+    name: str,
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+    *,
+    version: str = "1.0",
+    boundary: str = EVIDENCE_LOCAL_PARITY,
+) -> None:
+    """The command line of a benchmark: measure, write one results file and print its table, or only print it.
+
+    Args:
+        parser: with the benchmark's own options; ``--output`` and ``--table-only`` are added.
+        name: of the benchmark, its schema and its file.
+        measure: the results from the options.
+        table: the results as text.
+        version: of the schema.
+        boundary: what the figures are evidence of.
+    """
+    parser.add_argument("--output", type=Path, default=RESULTS / f"{name}.json", help="results file")
+    parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
+    arguments = parser.parse_args()
+    if arguments.table_only:
+        print(table(read_json(arguments.output)))
+        return
+    header = {"schema": f"bitprop.benchmark.{name}", "schema_version": version, **evidence(boundary)}
+    results = {**header, "machine": machine(), **measure(arguments)}
+    write_json(arguments.output, results)
+    print(table(results))

@@ -7,16 +7,14 @@ samples in Verilator and 60 in Icarus Verilog, and the page.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from _common import RESULTS, machine, markdown
+from _common import benchmark, markdown
 
-from bitprop.artifacts import evidence, write_json
 from bitprop.demo import run_demo
 
 
@@ -43,30 +41,14 @@ def table(results: dict[str, Any]) -> str:
     return markdown(["", "digits, 64-32-10"], rows)
 
 
-def main() -> None:
-    """Run the demo once and write what it took and gave."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "digits.json", help="results file")
-    parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
-    arguments = parser.parse_args()
-    if arguments.table_only:
-        print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
-        return
+def measure(_: argparse.Namespace) -> dict[str, Any]:
+    """Run the demo once: what it took and gave."""
     with tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter()
         demo = run_demo(Path(scratch) / "demo", say=lambda text: print(text, file=sys.stderr, flush=True))
         seconds = time.perf_counter() - started
-    results = {
-        "schema": "bitprop.benchmark.digits",
-        "schema_version": "1.0",
-        **evidence(),
-        "machine": machine(),
-        "seconds": seconds,
-        "demo": {key: value for key, value in demo.items() if key != "page"},
-    }
-    write_json(arguments.output, results)
-    print(table(results))
+    return {"seconds": seconds, "demo": {key: value for key, value in demo.items() if key != "page"}}
 
 
 if __name__ == "__main__":
-    main()
+    benchmark(argparse.ArgumentParser(description=__doc__.splitlines()[0]), "digits", measure, table)

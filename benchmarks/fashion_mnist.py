@@ -19,18 +19,15 @@ Mean length is weighted by products: ``(100352 L1 + 1280 L2) / 101632``.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from _common import RESULTS, machine, markdown, run_jobs, spread
+from _common import benchmark, markdown, run_jobs, spread
 from torch import Tensor, nn
 
-from bitprop.artifacts import evidence, write_json
 from bitprop.data import Dataset, load_dataset
 from bitprop.nn import SCNetwork
 from bitprop.presets import preset_path
@@ -242,18 +239,8 @@ def table(results: dict[str, Any]) -> str:
     return markdown(columns, rows)
 
 
-def main() -> None:
-    """Run the benchmark and write its results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one network of each kind per seed")
-    parser.add_argument("--epochs", type=int, default=12, help="epochs of every network")
-    parser.add_argument("--jobs", type=int, default=2, help="processes side by side, one thread each")
-    parser.add_argument("--output", type=Path, default=RESULTS / "fashion_mnist.json", help="results file")
-    parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
-    arguments = parser.parse_args()
-    if arguments.table_only:
-        print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
-        return
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train every network with every seed."""
     cases = [*(str(target) for target in LENGTHS), "float", "relu"]
     jobs = [(case, seed, arguments.epochs) for case in cases for seed in arguments.seeds]
     print(f"{len(jobs)} networks", file=sys.stderr)
@@ -261,17 +248,20 @@ def main() -> None:
     runs: dict[str, list[Any]] = {case: [] for case in cases}
     for (case, seed, _), outcome in zip(jobs, outcomes, strict=True):
         runs[case].append({"seed": seed, **outcome})
-    results = {
-        "schema": "bitprop.benchmark.fashion_mnist",
-        "schema_version": "1.0",
-        **evidence(),
-        "machine": machine(),
+    return {
         "epochs": arguments.epochs,
         "lengths": {str(target): list(lengths) for target, lengths in LENGTHS.items()},
         "runs": runs,
     }
-    write_json(arguments.output, results)
-    print(table(results))
+
+
+def main() -> None:
+    """Run the benchmark and write its results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one network of each kind per seed")
+    parser.add_argument("--epochs", type=int, default=12, help="epochs of every network")
+    parser.add_argument("--jobs", type=int, default=2, help="processes side by side, one thread each")
+    benchmark(parser, "fashion_mnist", measure, table)
 
 
 if __name__ == "__main__":

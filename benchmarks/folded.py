@@ -9,23 +9,20 @@ through the Verilog, and it is placed and routed with several seeds; 100 images 
 from __future__ import annotations
 
 import argparse
-import json
-import lzma
 import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import RESULTS, machine, markdown, run_jobs
+from _common import benchmark, markdown, run_jobs, store_document, stored_document
 
-from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence, write_bytes, write_json
+from bitprop.artifacts import EVIDENCE_SYNTHESIS, read_json
 from bitprop.data import load_dataset
 from bitprop.formats import IntArray, quantise
 from bitprop.graph.choose import choose_folds
 from bitprop.graph.interpret import run
-from bitprop.graph.spec import Document, parse_document
+from bitprop.graph.spec import Document
 from bitprop.graph.timing import interval_cycles, latency_cycles
 from bitprop.handoff.synthesis import emitted
 from bitprop.hdl import emit
@@ -33,7 +30,7 @@ from bitprop.toolchain.cache import ResultCache
 from bitprop.toolchain.flow import implement
 from bitprop.verification.parity import check_parity
 
-STORED = Path(__file__).with_name("data") / "fashion_mnist_784_128_10.json.xz"
+NAME = "fashion_mnist_784_128_10"
 # clock cycles to a decision, and the part
 POINTS: dict[str, tuple[int, str]] = {"small part": (10_000, "ecp5-25k"), "larger part": (2_000, "ecp5-85k")}
 MEGAHERTZ = 100.0
@@ -54,14 +51,13 @@ def trained() -> Document:
         "accuracy": share_right(network, data),
     }
     document = lower(network, name="fashion", training=facts)
-    STORED.parent.mkdir(exist_ok=True)
-    write_bytes(STORED, lzma.compress(document.to_json().encode("utf-8"), preset=9 | lzma.PRESET_EXTREME))
+    store_document(NAME, document)
     return document
 
 
 def stored() -> Document:
     """The trained network, without training."""
-    return parse_document(json.loads(lzma.decompress(STORED.read_bytes())))
+    return stored_document(NAME)
 
 
 def test_images(document: Document) -> IntArray:
@@ -111,6 +107,15 @@ def place(point: str, seeds: list[int], timeout: float) -> dict[str, Any]:
     }
 
 
+def answers(job: tuple[Any, ...], entry: dict[str, Any] | None) -> bool:
+    """Whether a stored entry is what a job would measure: as many samples, the same seeds of placement."""
+    if entry is None:
+        return False
+    if job[0] == "placed":
+        return [placement["seed"] for placement in entry["placements"]] == job[2]
+    return bool(entry["samples"] == job[3])
+
+
 def facts(point: str) -> dict[str, Any]:
     """What the formulas say of a point."""
     cycles, part = POINTS[point]
@@ -137,7 +142,7 @@ def _equal(entry: dict[str, Any] | None) -> str:
     return f"{integers}, {'all equal' if entry['status'] == 'pass' else 'DIFFERENT'}"
 
 
-def _path(placed: dict[str, Any]) -> str:
+def path_text(placed: dict[str, Any]) -> str:
     """The critical path of the median placement: module and delay of each stretch."""
     middle = sorted(placed["placements"], key=lambda entry: (entry["fmax_mhz"], entry["seed"]))
     path = middle[(len(middle) - 1) // 2]["critical_path"]
@@ -186,7 +191,7 @@ def table(results: dict[str, Any]) -> str:
             + "; ".join(f"seed {entry['seed']}" for entry in next(iter(points.values()))["placed"]["placements"]),
             lambda point: "; ".join(f"{entry['fmax_mhz']:.1f}" for entry in point["placed"]["placements"]),
         ),
-        row("critical path", lambda point: _path(point["placed"])),
+        row("critical path", lambda point: path_text(point["placed"])),
         row("latency at the lowest Fmax", microseconds),
         row("synthesis; placement and routing of a seed", lambda point: _seconds(point["placed"])),
     ]
@@ -195,24 +200,8 @@ def table(results: dict[str, Any]) -> str:
     return markdown([head, *columns], rows)
 
 
-def main() -> None:
-    """Run the benchmark and write its results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--train", action="store_true", help="train the network again and store it")
-    parser.add_argument("--samples", type=int, default=10_000, help="test images through the Verilog")
-    parser.add_argument("--netlist-samples", type=int, default=100, help="test images through the netlist")
-    parser.add_argument(
-        "--netlists", nargs="*", choices=tuple(POINTS), default=["small part"], help="points whose netlist is simulated"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="of the placements")
-    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one step of synthesis or placement")
-    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
-    parser.add_argument("--output", type=Path, default=RESULTS / "folded.json", help="results file")
-    parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
-    arguments = parser.parse_args()
-    if arguments.table_only:
-        print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
-        return
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Simulate, place and route both points; what the results file has already is kept."""
     document = trained() if arguments.train else stored()
     jobs: list[tuple[Any, ...]] = []
     for point in POINTS:
@@ -223,21 +212,35 @@ def main() -> None:
         if point in arguments.netlists:
             jobs.append(("netlist", point, "verilator_netlist", arguments.netlist_samples))
     partial = arguments.output.with_suffix(".partial.json")
-    points: dict[str, dict[str, Any]] = {name: facts(name) for name in POINTS}
+    kept = {} if arguments.again or arguments.train or not arguments.output.is_file() else read_json(arguments.output)
+    points: dict[str, dict[str, Any]] = {
+        name: {**kept.get("points", {}).get(name, {}), **facts(name)} for name in POINTS
+    }
+    jobs = [job for job in jobs if not answers(job, points[job[1]].get(job[0]))]
     for job, entry in zip(jobs, run_jobs(step, jobs, arguments.jobs, partial), strict=True):
         points[job[1]][job[0]] = entry
     decisions = run(document, test_images(document)).decision
-    results = {
-        "schema": "bitprop.benchmark.folded",
-        "schema_version": "1.0",
-        **evidence(EVIDENCE_SYNTHESIS),
-        "machine": machine(),
+    return {
         "lengths": [layer.length for layer in document.layers],
         "accuracy": float(np.mean(decisions == load_dataset("fashion_mnist").test_y)),
         "points": points,
     }
-    write_json(arguments.output, results)
-    print(table(results))
+
+
+def main() -> None:
+    """Run the benchmark and write its results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--train", action="store_true", help="train the network again and store it")
+    parser.add_argument("--samples", type=int, default=10_000, help="test images through the Verilog")
+    parser.add_argument("--netlist-samples", type=int, default=100, help="test images through the netlist")
+    parser.add_argument(
+        "--netlists", nargs="*", choices=tuple(POINTS), default=list(POINTS), help="points whose netlist is simulated"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2], help="of the placements")
+    parser.add_argument("--timeout", type=float, default=3600.0, help="seconds for one step of synthesis or placement")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
+    parser.add_argument("--again", action="store_true", help="measure what the results file has already, too")
+    benchmark(parser, "folded", measure, table, boundary=EVIDENCE_SYNTHESIS)
 
 
 if __name__ == "__main__":

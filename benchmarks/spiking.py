@@ -7,16 +7,13 @@ both families.  Test data are used once, after training; settings were chosen on
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from _common import RESULTS, machine, markdown, run_jobs
+from _common import benchmark, markdown, run_jobs
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitprop.artifacts import evidence, write_json
 from bitprop.data import load_dataset
 from bitprop.nn import SpikingNetwork
 from bitprop.synthetic import yin_yang
@@ -126,29 +123,21 @@ def table(results: dict[str, Any]) -> str:
     return markdown(columns, rows) + f"\nEnergy: {results['energy']}.\n"
 
 
-def main() -> None:
-    """Run every task, family and seed, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "spiking.json", help="results file")
-    parser.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
-    arguments = parser.parse_args()
-    if arguments.table_only:
-        print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
-        return
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run every task, family and seed."""
     jobs = [(task, family, seed) for task in TASKS for family in ("spiking", "conventional") for seed in SEEDS]
-    runs = run_jobs(run, jobs, arguments.processes, arguments.output.with_suffix(".partial.json"))
-    results = {
-        "schema": "bitprop.benchmark.spiking",
-        "schema_version": "1.0",
-        **evidence(),
-        "machine": machine(),
+    return {
         "energy": ENERGY_SOURCE,
         "configuration": {"fashion_mnist": FASHION.to_dict(), "yin_yang": YIN_YANG.to_dict()},
-        "runs": runs,
+        "runs": run_jobs(run, jobs, arguments.processes, arguments.output.with_suffix(".partial.json")),
     }
-    write_json(arguments.output, results)
-    print(table(results))
+
+
+def main() -> None:
+    """Run the benchmark and write its results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, one thread each")
+    benchmark(parser, "spiking", measure, table)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,16 @@ its numerical derivatives being zero; what is compared is what the two cost.  Bo
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from _common import RESULTS, machine, markdown
+from _common import benchmark, markdown
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bitprop.artifacts import evidence, write_json
 from bitprop.nn import SpikingNetwork
 from bitprop.surrogate import FastSigmoid
 from bitprop.verification.claim import Claim
@@ -160,28 +157,21 @@ def table(results: dict[str, Any]) -> str:
     return markdown(["check", "bitprop", "slow gradcheck", "ratio", "bar"], rows)
 
 
-def main() -> None:
-    """Measure everything and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "verification.json", help="results file")
-    parser.add_argument("--repeats", type=int, default=15, help="replays timed; the median counts")
-    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(SIZES), help="networks to check")
-    parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
-    arguments = parser.parse_args()
-    if arguments.table_only:
-        print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
-        return
+def results_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything."""
     torch.set_num_threads(1)
-    results = {
-        "schema": "bitprop.benchmark.verification",
-        "schema_version": "1.0",
-        **evidence(),
-        "machine": machine(),
+    return {
         "quick": quick_suite(arguments.repeats),
         "replay": [measure(size, arguments.repeats) for size in arguments.sizes],
     }
-    write_json(arguments.output, results)
-    print(table(results))
+
+
+def main() -> None:
+    """Measure everything and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=15, help="replays timed; the median counts")
+    parser.add_argument("--sizes", nargs="*", choices=SIZES, default=list(SIZES), help="networks to check")
+    benchmark(parser, "verification", results_of, table)
 
 
 if __name__ == "__main__":

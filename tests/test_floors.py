@@ -80,7 +80,14 @@ FLOORS = (
         4,
         0,
         BOTH,
-        ("bitprop.verification.*", "bitprop.handoff.*", "bitprop.runs", "bitprop.budget", "bitprop.environment"),
+        (
+            "bitprop.verification.*",
+            "bitprop.handoff.*",
+            "bitprop.runs",
+            "bitprop.budget",
+            "bitprop.design_search",
+            "bitprop.environment",
+        ),
         peers=True,
     ),
     Place(

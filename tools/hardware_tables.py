@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gradient_tables import markdown
 
-__all__ = ["cost_model_errors", "random_networks", "rtl_proofs"]
+__all__ = ["cost_model_errors", "random_networks", "rtl_lint", "rtl_proofs"]
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
 
@@ -29,11 +29,12 @@ def rtl_proofs() -> str:
     ]
     table = markdown(["proof", "property", "scope", "cases", "answer", "seconds", "faults refuted"], rows)
     refuted = {fault for row in stored["proofs"] for fault in row["refuted"]}
-    seconds = sum(row["seconds"] + row["mutant_seconds"] for row in stored["proofs"])
+    kept = sum(row["cached"] for row in stored["proofs"])
     return (
-        f"{table}\n\n{len(refuted)} planted faults, {len(stored['survivors'])} unnoticed. {seconds / 60:.0f} minutes "
-        "of provers one after the other, starts included, on two cores that were busy with much other work. "
-        f"{'; '.join(stored['tools'])}."
+        f"{table}\n\n{len(refuted)} planted faults, {len(stored['survivors'])} unnoticed. "
+        f"{stored['seconds'] / 60:.1f} minutes with {stored['workers']} provers at once, "
+        + (f"without {kept} proofs whose answers were kept. " if kept else "every answer computed. ")
+        + f"{'; '.join(stored['tools'])}."
     )
 
 
@@ -60,6 +61,13 @@ def random_networks() -> str:
         ["simulators", "; ".join(stored["tools"])],
     ]
     return markdown(["random networks", ""], rows)
+
+
+def rtl_lint() -> str:
+    """What three front ends said about random networks (``tools/lint_rtl.py --json``)."""
+    stored = json.loads((RESULTS / "rtl_lint.json").read_text(encoding="utf-8"))
+    said = f"{len(stored['complaints'])} with a warning" if stored["complaints"] else "not one warning"
+    return f"{stored['networks']:,} designs, {said}: {'; '.join(stored['tools'].values())}."
 
 
 def cost_model_errors() -> str:

@@ -29,7 +29,7 @@ from bitprop.training.config import BudgetConfig, DataConfig, NetworkConfig, Run
 from bitprop.training.sc_estimators import ESTIMATORS, make_estimator
 from bitprop.verification.estimators import profile_estimators
 from gradient_tables import markdown, peer_findings, planted_bugs, planted_row
-from hardware_tables import cost_model_errors, random_networks, rtl_proofs
+from hardware_tables import cost_model_errors, random_networks, rtl_lint, rtl_proofs
 
 __all__ = ["PICTURES", "SAMPLED", "TABLES", "config_keys", "parts_of", "planted_row", "replaced"]
 
@@ -51,7 +51,9 @@ _ACCEPTS = {
     "data.folder": "path",
     "network.hidden": "widths, each 1 .. 65536; may be empty",
     "network.lengths": f"strictly increasing, each 1 .. {MAX_LENGTH}; or one such list for each layer",
-    "network.encodings": "distinct, among " + ", ".join(f"`{name}`" for name in ENCODINGS),
+    "network.encodings": "distinct, among "
+    + ", ".join(f"`{name}`" for name in ENCODINGS)
+    + "; or one such list for each layer",
     "network.min_correlation": "-1 .. 1; or one number for each layer",
     "network.max_correlation": "-1 .. 1; or one number for each layer",
     "network.generator": ", ".join(f"`{name}`" for name in SOURCES),
@@ -364,6 +366,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "peer-findings": peer_findings,
     "cost-model-errors": cost_model_errors,
     "random-networks": random_networks,
+    "rtl-lint": rtl_lint,
     "rtl-proofs": rtl_proofs,
 }
 SAMPLED = frozenset({"estimator-profile"})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import TypeVar
 
 from bitprop.errors import RangeError
 
 __all__ = ["check_choice", "check_identifier", "check_integer", "check_real", "shortened"]
 
+_Choice = TypeVar("_Choice", bound=str)
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # IEEE 1800-2017 reserved words that a lower-case identifier could collide with.
 _RESERVED = frozenset(
@@ -70,15 +72,16 @@ def check_real(name: str, value: object, low: float, high: float) -> float:
     return number
 
 
-def check_choice(name: str, value: object, choices: Sequence[str]) -> str:
-    """Return ``value`` if it is one of ``choices``.
+def check_choice(name: str, value: object, choices: Sequence[_Choice]) -> _Choice:
+    """Return the one of ``choices`` that ``value`` is.
 
     Raises:
-        RangeError: it is not.
+        RangeError: it is none of them.
     """
-    if not isinstance(value, str) or value not in choices:
-        raise RangeError(f"expected {name} to be one of {', '.join(choices)}; got {value!r}")
-    return value
+    for choice in choices:
+        if isinstance(value, str) and value == choice:
+            return choice
+    raise RangeError(f"expected {name} to be one of {', '.join(choices)}; got {value!r}")
 
 
 def check_identifier(name: str, value: object) -> str:

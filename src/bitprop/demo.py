@@ -337,7 +337,7 @@ def _page(
         history=history_from_metrics(
             metrics,
             config.network.lengths_per_layer(),
-            config.network.encodings,
+            config.network.encodings_per_layer(),
             joint_accuracy=result.joint_accuracy,
             committed_accuracy=result.committed_accuracy,
         ),

@@ -26,7 +26,7 @@ from bitprop.errors import SimulationError
 from bitprop.toolchain import SIMULATORS
 from helpers.command_line import blobs_csv, refused, run
 
-COMMANDS = ("audit", "demo", "evaluate", "export", "info", "prove", "simulate", "synth", "train", "verify")
+COMMANDS = ("audit", "demo", "evaluate", "export", "info", "prove", "search", "simulate", "synth", "train", "verify")
 
 
 @pytest.fixture

@@ -120,17 +120,17 @@ def entry(epoch: int, **changes: Any) -> dict[str, Any]:
 
 
 def test_history_comes_from_metrics_entries() -> None:
-    history = history_from_metrics([entry(1), entry(2)], [(4, 8)], ["bipolar"])
+    history = history_from_metrics([entry(1), entry(2)], [(4, 8)], [["bipolar"]])
     assert history is not None
     assert history.epochs == (1, 2)
     assert history.layers[0].length_probabilities == ((0.25, 0.75), (0.25, 0.75))
-    assert history_from_metrics([], [(4, 8)], ["bipolar"]) is None
+    assert history_from_metrics([], [(4, 8)], [["bipolar"]]) is None
     with pytest.raises(ArtifactError):
-        history_from_metrics([{"epoch": 1}], [(4, 8)], ["bipolar"])
+        history_from_metrics([{"epoch": 1}], [(4, 8)], [["bipolar"]])
     with pytest.raises(ShapeError):
-        history_from_metrics([entry(1)], [(4, 8, 16)], ["bipolar"])
+        history_from_metrics([entry(1)], [(4, 8, 16)], [["bipolar"]])
     with pytest.raises(RangeError):
-        history_from_metrics([entry(1, loss=float("nan"))], [(4, 8)], ["bipolar"])
+        history_from_metrics([entry(1, loss=float("nan"))], [(4, 8)], [["bipolar"]])
 
 
 def test_parity_rows_keep_the_first_difference_and_no_command() -> None:

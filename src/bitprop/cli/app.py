@@ -20,6 +20,7 @@ from bitprop.cli._console import (
 )
 from bitprop.cli._show import WorkProgress, show_demo, show_environment, show_evaluation, show_parity
 from bitprop.cli.prove import prove
+from bitprop.cli.search import search
 from bitprop.cli.synth import synth
 from bitprop.cli.verify import verify
 from bitprop.presets import PRESETS
@@ -266,6 +267,7 @@ def audit(
         raise typer.Exit(EXIT_FAILED)
 
 
+app.command()(search)
 app.command()(synth)
 app.command()(prove)
 app.command()(verify)

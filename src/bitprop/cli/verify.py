@@ -131,13 +131,13 @@ def _verify(
     from bitprop.verification.suite import SUITES, BackpropagationVerificationSuite
     from bitprop.verification.suite import verify as run
 
-    check_choice("suite", suite, SUITES)
+    extent = check_choice("suite", suite, SUITES)
     built = load_build(target)
     chosen = _claim(built.claim, choice)
     training = built.training
     with notes.status("verifying") as status:
-        if training is not None and suite == "full":
-            whole = BackpropagationVerificationSuite(claim=chosen, suite="full", seed=seed, epochs=training.epochs)
+        if training is not None and extent == "full":
+            whole = BackpropagationVerificationSuite(claim=chosen, suite=extent, seed=seed, epochs=training.epochs)
             report = whole.run_full_verification(
                 built.model,
                 training.loader,
@@ -157,7 +157,7 @@ def _verify(
                 built.targets,
                 built.loss,
                 claim=chosen,
-                suite=suite,  # type: ignore[arg-type] # one of the two
+                suite=extent,
                 seed=seed,
                 reset_state=built.reset,
                 say=status.update,

@@ -27,7 +27,7 @@ class SCNetwork(nn.Module):
         signed_input: inputs lie in [-1, 1] instead of [0, 1].
         activation: between layers, ``clamp01`` or ``hardtanh``.
         lengths: candidate stream lengths, for all layers or a sequence of one tuple per layer.
-        encodings: candidate encodings of every layer.
+        encodings: candidate encodings, for all layers or a sequence of one tuple per layer.
         correlation_range: smallest and largest correlation, for all layers or one pair per layer.
         generator: kind of number source.
         layout: of the number sources, ``independent`` or ``aligned``, for all layers or one per layer.
@@ -38,7 +38,7 @@ class SCNetwork(nn.Module):
 
     Raises:
         RangeError: an argument out of range.
-        ConfigError: too few widths, or lengths for another number of layers.
+        ConfigError: too few widths, or lengths or encodings for another number of layers.
 
     Example:
         >>> network = SCNetwork((4, 3, 2), lengths=(8,))
@@ -53,7 +53,7 @@ class SCNetwork(nn.Module):
         signed_input: bool = False,
         activation: str = "clamp01",
         lengths: Sequence[int] | Sequence[Sequence[int]] = (16,),
-        encodings: Sequence[str] = ("sign_magnitude",),
+        encodings: Sequence[str] | Sequence[Sequence[str]] = ("sign_magnitude",),
         correlation_range: Sequence[float] | Sequence[Sequence[float]] = (0.0, 0.0),
         generator: str = "sobol",
         layout: str | Sequence[str] = "independent",
@@ -69,6 +69,7 @@ class SCNetwork(nn.Module):
         check_integer("seed", seed, 0, 2**63 - 1)
         depth = len(features) - 1
         per_layer = _per_layer("candidate lengths", lengths, depth)
+        coded = _per_layer("candidate encodings", encodings, depth)
         ranges = _per_layer("a correlation range", correlation_range, depth)
         layouts = [layout] * depth if isinstance(layout, str) else list(layout)
         if len(layouts) != depth:
@@ -84,7 +85,7 @@ class SCNetwork(nn.Module):
             "signed_input": self.signed_input,
             "activation": activation,
             "lengths": [list(candidates) for candidates in per_layer],
-            "encodings": list(encodings),
+            "encodings": [list(candidates) for candidates in coded],
             "correlation_range": [list(pair) for pair in ranges],
             "generator": generator,
             "layout": layouts,
@@ -98,7 +99,7 @@ class SCNetwork(nn.Module):
                 features[index + 1],
                 activation=activation if index < depth - 1 else "logits",
                 lengths=per_layer[index],
-                encodings=encodings,
+                encodings=coded[index],
                 correlation_range=(ranges[index][0], ranges[index][1]),
                 generator=generator,
                 layout=layouts[index],
@@ -240,13 +241,14 @@ def decide(logits_raw: Tensor) -> Tensor:
     return logits_raw.argmax(dim=1)
 
 
-N = TypeVar("N", int, float)
+N = TypeVar("N", int, float, str)
 
 
 def _per_layer(what: str, given: Sequence[N] | Sequence[Sequence[N]], depth: int) -> list[tuple[N, ...]]:
     """One tuple for every layer, from one for all or one each."""
-    if given and all(isinstance(entry, Sequence) for entry in given):
-        if len(given) != depth:
-            raise ConfigError(f"expected {what} for {depth} layers, got {len(given)}; give one each")
-        return [tuple(cast(Sequence[N], entry)) for entry in given]
+    lists = [tuple(entry) for entry in given if isinstance(entry, Sequence) and not isinstance(entry, str)]
+    if given and len(lists) == len(given):
+        if len(lists) != depth:
+            raise ConfigError(f"expected {what} for {depth} layers, got {len(lists)}; give one each")
+        return lists
     return [tuple(cast(Sequence[N], given))] * depth

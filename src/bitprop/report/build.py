@@ -57,7 +57,7 @@ def layers_from_document(document: Document) -> tuple[LayerRow, ...]:
 def history_from_metrics(
     entries: Iterable[Mapping[str, Any]],
     lengths: Sequence[Sequence[int]],
-    encodings: Sequence[str],
+    encodings: Sequence[Sequence[str]],
     *,
     names: Sequence[str] | None = None,
     joint_accuracy: float | None = None,
@@ -68,7 +68,7 @@ def history_from_metrics(
     Args:
         entries: one mapping per epoch, as ``EpochMetrics.to_dict`` gives.
         lengths: candidate lengths of every layer.
-        encodings: candidate encodings.
+        encodings: candidate encodings of every layer.
         names: names of the layers; ``layer0, layer1, …`` if left out.
         joint_accuracy: of the mixture, before the choice.
         committed_accuracy: of the choice, same weights.
@@ -82,7 +82,7 @@ def history_from_metrics(
     if not rows:
         return None
     labels = [f"layer{index}" for index in range(len(lengths))] if names is None else list(names)
-    check_same_length("layers", names=labels, lengths=lengths)
+    check_same_length("layers", names=labels, lengths=lengths, encodings=encodings)
     try:
         design = [[entry["design"][index] for entry in rows] for index in range(len(lengths))]
         return TrainingHistory(
@@ -96,7 +96,7 @@ def history_from_metrics(
                 LayerHistory(
                     name=labels[index],
                     lengths=tuple(lengths[index]),
-                    encodings=tuple(encodings),
+                    encodings=tuple(encodings[index]),
                     length_probabilities=tuple(tuple(map(float, e["length_probabilities"])) for e in layer),
                     encoding_probabilities=tuple(tuple(map(float, e["encoding_probabilities"])) for e in layer),
                     correlation=tuple(float(e["correlation"]) for e in layer),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias, TypeVar, cast
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,6 +20,8 @@ from bitprop.ops import SOURCES
 
 __all__ = ["BudgetConfig", "DataConfig", "NetworkConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
 
+_Item = TypeVar("_Item", int, str)
+_Lists: TypeAlias = tuple[tuple[_Item, ...], ...]
 _Correlation = Annotated[float, Field(ge=-1, le=1)]
 _Layout = Annotated[str, Field(pattern="^(independent|aligned)$")]
 _Length = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
@@ -53,7 +55,7 @@ class NetworkConfig(_Section):
         hidden: widths of the hidden layers.
         activation: ``clamp01`` or ``hardtanh``.
         lengths: candidate stream lengths, one list for all layers or one list per layer.
-        encodings: candidate encodings.
+        encodings: candidate encodings, one list for all layers or one list per layer.
         min_correlation: smallest correlation, one number for all layers or one per layer.
         max_correlation: largest correlation, likewise; equal to the smallest to fix it.
         generator: ``sobol``, ``lfsr``, ``halton``, ``counter`` or ``bernoulli``.
@@ -66,7 +68,7 @@ class NetworkConfig(_Section):
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(max_length=63)] = (32,)
     activation: str = Field(default="clamp01", pattern="^(clamp01|hardtanh)$")
     lengths: tuple[_Length, ...] | tuple[tuple[_Length, ...], ...] = (4, 8, 16, 32, 64)
-    encodings: tuple[str, ...] = ("sign_magnitude", "bipolar")
+    encodings: tuple[str, ...] | tuple[tuple[str, ...], ...] = ("sign_magnitude", "bipolar")
     min_correlation: _Correlation | tuple[_Correlation, ...] = -0.25
     max_correlation: _Correlation | tuple[_Correlation, ...] = 0.25
     generator: str = "sobol"
@@ -86,8 +88,10 @@ class NetworkConfig(_Section):
     def _usable_space(self) -> NetworkConfig:
         if not isinstance(self.layout, str) and len(self.layout) != len(self.hidden) + 1:
             raise ConfigError(f"expected layout for {len(self.hidden) + 1} layers, got {len(self.layout)}")
-        for lengths, correlations in zip(self.lengths_per_layer(), self.correlations_per_layer(), strict=True):
-            check_candidates(lengths, self.encodings, correlations)
+        for lengths, encodings, correlations in zip(
+            self.lengths_per_layer(), self.encodings_per_layer(), self.correlations_per_layer(), strict=True
+        ):
+            check_candidates(lengths, encodings, correlations)
         return self
 
     def correlations_per_layer(self) -> tuple[tuple[float, float], ...]:
@@ -104,12 +108,25 @@ class NetworkConfig(_Section):
 
     def lengths_per_layer(self) -> tuple[tuple[int, ...], ...]:
         """Candidate lengths of every layer, input first."""
-        depth = len(self.hidden) + 1
-        if self.lengths and isinstance(self.lengths[0], tuple):
-            if len(self.lengths) != depth:
-                raise ConfigError(f"expected lengths for {depth} layers, got {len(self.lengths)}; give one list each")
-            return tuple(entry for entry in self.lengths if isinstance(entry, tuple))
-        return (tuple(entry for entry in self.lengths if isinstance(entry, int)),) * depth
+        return _lists_per_layer("lengths", self.lengths, len(self.hidden) + 1)
+
+    def encodings_per_layer(self) -> tuple[tuple[str, ...], ...]:
+        """Candidate encodings of every layer, input first."""
+        return _lists_per_layer("encodings", self.encodings, len(self.hidden) + 1)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every layer has one length and one encoding."""
+        return all(len(candidates) == 1 for candidates in (*self.lengths_per_layer(), *self.encodings_per_layer()))
+
+
+def _lists_per_layer(name: str, given: tuple[_Item, ...] | tuple[tuple[_Item, ...], ...], depth: int) -> _Lists[_Item]:
+    """One tuple for every layer, from one for all or one each."""
+    if given and isinstance(given[0], tuple):
+        if len(given) != depth:
+            raise ConfigError(f"expected {name} for {depth} layers, got {len(given)}; give one list each")
+        return given
+    return (cast("tuple[_Item, ...]", given),) * depth
 
 
 class TrainingConfig(_Section):
@@ -226,8 +243,11 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _budget_can_be_met(self) -> RunConfig:
-        if self.budget is not None and not self.training.joint_epochs:
-            raise ValueError("expected training.joint_epochs above 0 for a budget, which chooses the design; got 0")
+        if self.budget is not None and not self.training.joint_epochs and not self.network.is_fixed:
+            raise ValueError(
+                "expected training.joint_epochs above 0 for a budget, which chooses the design, or one length and one "
+                "encoding for each layer; got 0"
+            )
         return self
 
     @field_validator("name")

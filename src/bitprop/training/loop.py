@@ -89,7 +89,7 @@ def build_network(config: RunConfig, data: Dataset) -> SCNetwork:
         signed_input=data.signed,
         activation=shape.activation,
         lengths=shape.lengths_per_layer(),
-        encodings=shape.encodings,
+        encodings=shape.encodings_per_layer(),
         correlation_range=shape.correlations_per_layer(),
         generator=shape.generator,
         layout=shape.layout,

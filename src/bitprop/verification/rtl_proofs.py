@@ -136,11 +136,13 @@ class ProofReport:
         rows: one per proof.
         tools: version lines of Yosys and of the solver.
         seconds: wall-clock time of the whole.
+        workers: how many provers ran at once.
     """
 
     rows: tuple[ProofRow, ...]
     tools: tuple[str, str]
     seconds: float
+    workers: int
 
     def survivors(self) -> tuple[str, ...]:
         """Planted faults that no proof of their module objects to."""
@@ -157,6 +159,7 @@ class ProofReport:
         return {
             "passed": self.passed,
             "seconds": round(self.seconds, 1),
+            "workers": self.workers,
             "survivors": list(self.survivors()),
             "tools": list(self.tools),
             "proofs": [
@@ -261,4 +264,4 @@ def prove_library(
                 cached and all(c for _, c in faulty.values()),
             )
         )
-    return ProofReport(tuple(rows), tools, time.monotonic() - start)
+    return ProofReport(tuple(rows), tools, time.monotonic() - start, workers)

@@ -43,8 +43,8 @@ from bitprop.verification.verification_report import VerificationReport, model_d
 
 __all__ = ["SUITES", "BackpropagationVerificationSuite", "verify"]
 
-SUITES = ("quick", "full")
 Suite = Literal["quick", "full"]
+SUITES: tuple[Suite, ...] = ("quick", "full")
 ResetState = Callable[[nn.Module], object]
 Say = Callable[[str], None]
 

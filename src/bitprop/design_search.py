@@ -1,0 +1,277 @@
+"""A design within a budget, found by trying neighbours: joint training proposes, short trainings of one design decide.
+
+Joint training (:mod:`bitprop.budget`) ends with one design that meets the budget.  It judges all candidates by one set
+of weights that serves them all, so a design that is better once it has weights of its own can be missed.  The search
+goes on from there: the designs of the budget that differ from the best one so far by one step are trained by
+themselves for a few epochs, and the one of least loss on held-back samples is the best one from then on, until none of
+its neighbours is better or as many were tried as were allowed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bitprop._checks import check_integer
+from bitprop.budget import BudgetConstraint, DesignPoint, plan
+from bitprop.data import Dataset
+from bitprop.errors import ConfigError
+from bitprop.seeds import derive_seed
+from bitprop.training.config import BudgetConfig, NetworkConfig, RunConfig
+from bitprop.training.loop import build_network, train
+from bitprop.training.outcome import TrainResult
+
+__all__ = ["Attempt", "Design", "SearchResult", "attempt", "attempt_of", "neighbours", "search_design"]
+
+_TOGETHER = 4
+
+Combination = tuple[tuple[int, ...], tuple[str, ...]]
+RunAll = Callable[[Sequence[RunConfig]], Sequence["Attempt"]]
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Length, encoding and correlation of every layer.
+
+    Example:
+        >>> design = Design((4, 8), ("sign_magnitude", "bipolar"), (0.0, -0.1))
+        >>> fixed = design.fix(RunConfig())
+        >>> fixed.network.lengths, fixed.network.is_fixed, fixed.training.epochs == RunConfig().training.epochs
+        (((4,), (8,)), True, True)
+    """
+
+    lengths: tuple[int, ...]
+    encodings: tuple[str, ...]
+    correlations: tuple[float, ...]
+
+    def fix(self, config: RunConfig, finish_epochs: int | None = None) -> RunConfig:
+        """A configuration with this design and no other; the joint epochs become bit-true ones of that design.
+
+        Args:
+            config: what to start from.
+            finish_epochs: so many bit-true epochs and none before them, if given.
+        """
+        training = config.training
+        epochs = {
+            "warmup_epochs": training.warmup_epochs if finish_epochs is None else 0,
+            "joint_epochs": 0,
+            "finish_epochs": training.joint_epochs + training.finish_epochs if finish_epochs is None else finish_epochs,
+        }
+        design = {
+            "lengths": tuple((length,) for length in self.lengths),
+            "encodings": tuple((encoding,) for encoding in self.encodings),
+            "min_correlation": self.correlations,
+            "max_correlation": self.correlations,
+        }
+        return config.model_copy(
+            update={
+                "network": config.network.model_copy(update=design),
+                "training": training.model_copy(update=epochs),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A training of the search.
+
+    Attributes:
+        design: what it ended with.
+        point: the same with its folds, and what it is expected to take.
+        validation_loss: least one of an epoch in which the design was committed; ``None`` if there was no such epoch.
+        validation_accuracy: of that epoch.
+    """
+
+    design: Design
+    point: DesignPoint
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain fields."""
+        return {
+            **self.point.to_dict(),
+            "text": self.point.describe(),
+            "correlations": list(self.design.correlations),
+            "validation_loss": self.validation_loss,
+            "validation_accuracy": self.validation_accuracy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        proposals: the joint trainings.
+        tried: the trainings of one design, in order.
+        best: the one of least validation loss.
+        config: the run's configuration with the best design and no other.
+    """
+
+    proposals: tuple[Attempt, ...]
+    tried: tuple[Attempt, ...]
+    best: Attempt
+    config: RunConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain fields."""
+        return {
+            "best": self.best.to_dict(),
+            "proposals": [entry.to_dict() for entry in self.proposals],
+            "tried": [entry.to_dict() for entry in self.tried],
+        }
+
+
+def attempt(config: RunConfig, data: Dataset) -> Attempt:
+    """Train within the configuration's budget, and say which design came out and how good it is.
+
+    Raises:
+        ConfigError: there is no budget, or the training fails.
+        InfeasibleError: no candidate meets the budget.
+    """
+    budget = config.budget
+    if budget is None:
+        raise ConfigError("expected a section [budget], which a search needs; got none")
+    return attempt_of(train(config, data, constraint=lambda network: BudgetConstraint(network, budget)), budget)
+
+
+def attempt_of(result: TrainResult, budget: BudgetConfig) -> Attempt:
+    """What a training within a budget came to."""
+    scored = [
+        (entry.validation_loss, entry.validation_accuracy)
+        for entry in result.history
+        if entry.phase == "finish" and entry.validation_loss is not None
+    ]
+    loss, accuracy = min(scored, default=(None, None))
+    return Attempt(
+        Design(
+            tuple(choice.length for choice in result.choices),
+            tuple(choice.encoding for choice in result.choices),
+            tuple(choice.correlation for choice in result.choices),
+        ),
+        plan(result.network, budget),
+        loss,
+        accuracy,
+    )
+
+
+def neighbours(design: Design, network: NetworkConfig, allowed: Collection[Combination]) -> list[Design]:
+    """The allowed designs one step away, likely ones first.
+
+    A step makes one layer longer by one candidate, gives it another encoding, makes one layer longer and another one
+    shorter, or makes one shorter.  Correlations stay.
+
+    Args:
+        design: where to start.
+        network: its candidates.
+        allowed: combinations of lengths and encodings that may be tried.
+    """
+    found: list[Design] = []
+    for lengths, encodings in _steps(design, network):
+        if (lengths, encodings) in allowed:
+            found.append(Design(lengths, encodings, design.correlations))
+    return list(dict.fromkeys(found))
+
+
+def _steps(design: Design, network: NetworkConfig) -> Iterator[Combination]:
+    candidates = network.lengths_per_layer()
+    layers = range(len(candidates))
+
+    def moved(steps: dict[int, int]) -> Iterator[Combination]:
+        lengths = list(design.lengths)
+        for layer, step in steps.items():
+            place = candidates[layer].index(lengths[layer]) + step
+            if not 0 <= place < len(candidates[layer]):
+                return
+            lengths[layer] = candidates[layer][place]
+        yield tuple(lengths), design.encodings
+
+    for layer in layers:
+        yield from moved({layer: 1})
+    for layer, encodings in enumerate(network.encodings_per_layer()):
+        for encoding in encodings:
+            if encoding != design.encodings[layer]:
+                yield design.lengths, (*design.encodings[:layer], encoding, *design.encodings[layer + 1 :])
+    for layer, other in itertools.permutations(layers, 2):
+        yield from moved({layer: 1, other: -1})
+    for layer in layers:
+        yield from moved({layer: -1})
+
+
+def search_design(
+    config: RunConfig,
+    data: Dataset,
+    *,
+    proposals: int = 2,
+    trials: int = 24,
+    epochs: int = 15,
+    run: RunAll | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> SearchResult:
+    """Find a design that meets a budget: joint trainings propose, short trainings of one design each decide.
+
+    The same inputs and seed give the same result.
+
+    Args:
+        config: the run, with a budget, joint epochs and a validation share; a proposal is its warm-up and joint phase.
+        data: the data set; its held-out part is not looked at.
+        proposals: joint trainings, each with a seed of its own.
+        trials: trainings of one design each, at most.
+        epochs: bit-true epochs of each of those.
+        run: trains several configurations, each as :func:`attempt` does; one after the other if ``None``.
+        say: gets a line for every training.
+
+    Raises:
+        ConfigError: no budget, no joint epochs, no validation samples, or a training that fails.
+        InfeasibleError: no candidate meets the budget.
+        RangeError: an argument out of range.
+    """
+    check_integer("proposals", proposals, 1, 1000)
+    check_integer("trials", trials, 1, 100_000)
+    check_integer("epochs", epochs, 1, 10_000)
+    if config.budget is None:
+        raise ConfigError("expected a section [budget], which the search looks for a design within; got none")
+    if not config.training.joint_epochs or not config.data.validation_share:
+        raise ConfigError(
+            "expected training.joint_epochs and data.validation_share above 0: the one proposes designs, the other "
+            f"judges them; got {config.training.joint_epochs} and {config.data.validation_share}"
+        )
+    constraint = BudgetConstraint(build_network(config, data), config.budget)
+    allowed = {(point.lengths, point.encodings) for point in constraint.feasible}
+    say(f"{len(allowed):,} combinations of lengths and encodings are within {config.budget.describe()}")
+
+    def one_by_one(configs: Sequence[RunConfig]) -> list[Attempt]:
+        return [attempt(entry, data) for entry in configs]
+
+    run = run or one_by_one
+    first = run([_proposal(config, number) for number in range(proposals)])
+    for entry in first:
+        say(f"proposed: {entry.point.describe()}")
+    waiting = list(dict.fromkeys(entry.design for entry in first))
+    tried: dict[Design, Attempt] = {}
+    while waiting and len(tried) < trials:
+        batch = waiting[: trials - len(tried)] if not tried else waiting[: min(_TOGETHER, trials - len(tried))]
+        found = run([design.fix(config, epochs) for design in batch])
+        tried |= dict(zip(batch, found, strict=True))
+        for entry in found:
+            say(f"loss {_loss(entry):.4f}: {entry.point.describe()}")
+        best = min(tried, key=lambda design: (_loss(tried[design]), design.lengths, design.encodings))
+        waiting = [design for design in neighbours(best, config.network, allowed) if design not in tried]
+    return SearchResult(tuple(first), tuple(tried.values()), tried[best], best.fix(config))
+
+
+def _proposal(config: RunConfig, number: int) -> RunConfig:
+    """The warm-up and joint phase of a run; the first proposal has the run's own seed."""
+    training = config.training.model_copy(update={"finish_epochs": 0})
+    seed = config.seed if number == 0 else derive_seed(config.seed, "proposal", number)
+    return config.model_copy(update={"training": training, "seed": seed})
+
+
+def _loss(entry: Attempt) -> float:
+    """What designs are compared by."""
+    if entry.validation_loss is None:
+        raise ConfigError("expected validation samples to judge a design by, got none; raise data.validation_share")
+    return entry.validation_loss

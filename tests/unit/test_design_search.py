@@ -1,0 +1,162 @@
+"""The search within a budget: what it tries, in which order, when it stops, and what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from bitprop.budget import BudgetConstraint, DesignPoint
+from bitprop.data import Dataset, load_dataset
+from bitprop.design_search import Attempt, Design, attempt, neighbours, search_design
+from bitprop.errors import ConfigError, InfeasibleError
+from bitprop.training.config import RunConfig, load_config, parse_config
+from bitprop.training.loop import build_network
+from helpers.command_line import CONFIG, blobs_csv, refused, run
+
+BUDGET = "[budget]\nlut = 900\nlatency_us = 2.0\nclock_mhz = 25\n"
+NAMES = ("sign_magnitude", "bipolar")
+
+
+def configuration(**budget: float) -> RunConfig:
+    return parse_config(
+        {
+            "network": {"hidden": [5], "lengths": [[2, 4, 8], [2, 4]], "encodings": list(NAMES)},
+            "training": {"warmup_epochs": 1, "joint_epochs": 1, "finish_epochs": 3},
+            "budget": {"clock_mhz": 25.0, **budget},
+        }
+    )
+
+
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+def design(first: int, second: int, *encodings: str) -> Design:
+    return Design((first, second), (encodings[0], encodings[-1]), (0.1, -0.1))
+
+
+def table(loss: Callable[[Design], float], tried: list[Design], start: Design) -> Callable[..., list[Attempt]]:
+    """Trainings that cost nothing: a proposal ends with ``start``, a design has the loss of a formula."""
+
+    def train_all(configs: Sequence[RunConfig]) -> list[Attempt]:
+        found = []
+        for config in configs:
+            if config.network.is_fixed:
+                chosen = Design(
+                    tuple(length for (length,) in config.network.lengths_per_layer()),
+                    tuple(encoding for (encoding,) in config.network.encodings_per_layer()),
+                    tuple(low for low, _ in config.network.correlations_per_layer()),
+                )
+                tried.append(chosen)
+            else:
+                chosen = start
+            point = DesignPoint(chosen.lengths, chosen.encodings, (None, None), dict.fromkeys(USE, 1.0), 0.0)
+            found.append(Attempt(chosen, point, loss(chosen) if config.network.is_fixed else None, None))
+        return found
+
+    return train_all
+
+
+USE = ("lut", "bram", "dsp", "fmax_mhz", "cycles", "latency_us")
+
+
+def test_the_neighbours_are_one_step_away_and_allowed() -> None:
+    network = configuration().network
+    everything = {
+        ((first, second), (one, other)) for first in (2, 4, 8) for second in (2, 4) for one in NAMES for other in NAMES
+    }
+    here = design(4, 2, "bipolar", "sign_magnitude")
+    expected = [
+        design(8, 2, "bipolar", "sign_magnitude"),
+        design(4, 4, "bipolar", "sign_magnitude"),
+        design(4, 2, "sign_magnitude", "sign_magnitude"),
+        design(4, 2, "bipolar", "bipolar"),
+        design(2, 4, "bipolar", "sign_magnitude"),
+        design(2, 2, "bipolar", "sign_magnitude"),
+    ]
+    assert neighbours(here, network, everything) == expected
+    assert neighbours(here, network, everything - {((8, 2), here.encodings)}) == expected[1:]
+    assert neighbours(here, network, set()) == []
+
+
+def test_the_best_design_is_reached_over_steps_of_every_kind() -> None:
+    goal = design(8, 4, "sign_magnitude", "bipolar")
+
+    def loss(one: Design) -> float:
+        far = sum(abs(a - b) for a, b in zip(one.lengths, goal.lengths, strict=True))
+        return far + 10 * sum(a != b for a, b in zip(one.encodings, goal.encodings, strict=True))
+
+    tried: list[Design] = []
+    start = design(2, 2, "bipolar", "sign_magnitude")
+    config = configuration(lut=100_000)
+    result = search_design(config, digits(), trials=100, run=table(loss, tried, start))
+    assert result.best.design == goal
+    assert tried[0] == start
+    assert len(tried) == len(set(tried)) == len(result.tried) < 24
+    assert result.config == goal.fix(config)
+    assert result.config.training.finish_epochs == 4
+    assert len(result.proposals) == 2
+
+
+def test_it_stops_in_time_and_never_leaves_the_budget() -> None:
+    config = configuration(lut=900, latency_us=4.0)
+    assert config.budget is not None
+    constraint = BudgetConstraint(build_network(config, digits()), config.budget)
+    allowed = {(point.lengths, point.encodings) for point in constraint.feasible}
+    assert 1 < len(allowed) < 24
+    start = Design(*min(allowed), (0.0, 0.0))
+    for trials in (1, 3, 100):
+        tried: list[Design] = []
+        search_design(config, digits(), trials=trials, run=table(lambda one: -sum(one.lengths), tried, start))
+        assert len(tried) <= trials
+        assert {(one.lengths, one.encodings) for one in tried} <= allowed
+    assert len(tried) > 3
+
+
+def test_what_it_cannot_work_with_is_refused() -> None:
+    config, data = configuration(lut=100_000), digits()
+    for broken in (
+        config.model_copy(update={"budget": None}),
+        config.model_copy(update={"training": config.training.model_copy(update={"joint_epochs": 0})}),
+        config.model_copy(update={"data": config.data.model_copy(update={"validation_share": 0.0})}),
+    ):
+        with pytest.raises(ConfigError, match="expected"):
+            search_design(broken, data)
+    with pytest.raises(ConfigError, match="budget"):
+        attempt(config.model_copy(update={"budget": None}), data)
+    with pytest.raises(InfeasibleError, match="nearest"):
+        search_design(configuration(lut=20, latency_us=0.1), data)
+    with pytest.raises(ConfigError, match="validation samples"):
+        search_design(config, data, run=table(lambda _: None, [], design(2, 2, *NAMES)))  # type: ignore[arg-type, return-value]
+
+
+def test_one_encoding_for_each_layer() -> None:
+    fields = {"network": {"hidden": [5], "encodings": [["bipolar"], ["unipolar", "sign_magnitude"]]}}
+    config = parse_config(fields)
+    layers = build_network(config, digits()).sc_layers()
+    assert [layer.design.encodings for layer in layers] == [("bipolar",), ("unipolar", "sign_magnitude")]
+    assert parse_config({"network": config.network.model_dump()}).network == config.network
+    with pytest.raises(ConfigError, match="encodings for 2 layers, got 1"):
+        parse_config({"network": {"hidden": [5], "encodings": [["bipolar"]]}})
+
+
+def test_the_command_writes_a_configuration_that_trains_and_the_same_one_again(tmp_path: Path) -> None:
+    (tmp_path / "blobs.csv").write_text(blobs_csv(), encoding="utf-8")
+    source = tmp_path / "blobs.toml"
+    source.write_text(CONFIG + BUDGET, encoding="utf-8")
+    written = [tmp_path / "one.toml", tmp_path / "two.toml"]
+    for target in written:
+        options = ("--trials", "3", "--epochs", "1", "--proposals", "1")
+        result = run("search", str(source), "--output", str(target), *options)
+        assert result.exit_code == 0, result.output
+        assert "best of 3" in result.stdout
+    assert written[0].read_bytes() == written[1].read_bytes()
+    found = load_config(written[0])
+    assert found.network.is_fixed
+    assert (found.training.joint_epochs, found.training.finish_epochs) == (0, 2)
+    assert run("train", str(written[0]), "--output", str(tmp_path / "run")).exit_code == 0
+    source.write_text(CONFIG, encoding="utf-8")
+    assert "[budget]" in refused("search", str(source), "--output", str(tmp_path / "three.toml"))
+    assert not (tmp_path / "three.toml").exists()
