@@ -118,9 +118,11 @@ def simulate(
         vvp = os.environ.get("BITPROP_VVP") or "vvp"
         commands = [[iverilog, "-g2012", "-s", "top", "-o", "top.vvp", "top.v"], [vvp, "-n", "top.vvp"]]
     else:
+        fast_to_build = "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0 VM_PARALLEL_BUILDS=0"
         flags = ["--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "-O1"]
         commands = [
-            [str(verilator), *flags, "--top-module", "top", "-CFLAGS", "-O0", "-j", "1", "top.v"],
+            # these come last on the compiler's command line, where -CFLAGS would be overruled
+            [str(verilator), *flags, "--top-module", "top", "-MAKEFLAGS", fast_to_build, "-j", "1", "top.v"],
             ["./obj_dir/Vtop"],
         ]
     for command in commands:

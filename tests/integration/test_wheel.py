@@ -32,7 +32,7 @@ def wheel_and_sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str
     options = ["--no-build-isolation", "--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
     before = package_files()
     # what the kernels compute is tested elsewhere: here they may be slow, and need not be optimised
-    settings = ["--config-settings", "cmake.build-type=Debug"]
+    settings = ["--config-settings", "cmake.build-type=Release"]
     command = [sys.executable, "-m", "pip", "wheel", *options, *settings, "--wheel-dir", str(folder), str(ROOT)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, result.stderr

@@ -30,6 +30,10 @@ _BUILD_PROGRAMS = ("perl", "make", "g++")
 
 _BUILD_JOBS = 2
 
+# Up to so much Verilog the C++ is compiled in one piece: each piece reads Verilator's headers, which takes two seconds,
+# and below this the second job does not make up for it.
+_ONE_UNIT_BYTES = 300_000
+
 # A program that does not say its version by then hangs; even a cold disk answers in one.
 _VERSION_SECONDS = 15
 
@@ -112,6 +116,8 @@ class VerilatorSimulator(AbstractSimulator):
         # configure step left empty is said here: how a precompiled header is included, and the library of threads
         flags = [] if root is None else ["-CFLAGS", "-std=c++20 -DVL_TIME_CONTEXT"]
         unset = "" if root is None else " CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread"
+        files = design_files(name, folder)
+        parallel = int(sum((folder / file).stat().st_size for file in files) > _ONE_UNIT_BYTES)
         build = [
             str(program),
             *flags,
@@ -131,12 +137,12 @@ class VerilatorSimulator(AbstractSimulator):
             "--output-split",
             "5000",
             "-MAKEFLAGS",
-            f"OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0{unset}",
+            f"OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 VM_PARALLEL_BUILDS={parallel}{unset}",
             "--top-module",
             f"{name}_tb",
             "--prefix",
             "Vtb",
-            *design_files(name, folder),
+            *files,
             "verilator_main.cpp",
         ]
         return build, ["./obj_dir/Vtb"]

@@ -316,42 +316,45 @@ class ConvergenceAnalyzer:
         return slope_of(epochs, tail), (float(low), float(high))
 
 
+# Smallest and largest rate of a law, and how many between them are tried before the best is refined.
+_RATES = np.geomspace(1e-6, 50.0, 160)
+
+
 def _fit(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[LawFit]:
-    """Laws in order of Akaike's criterion; too short a history has only a constant."""
+    """Laws in order of Akaike's criterion; too short a history has only a constant.
+
+    Once its rate is chosen a law is linear in the other two parameters, so that only the rate is searched for
+    (variable projection: Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
+    """
     epochs = np.arange(1, len(values) + 1, dtype=np.float64)
     size = max(float(np.ptp(values)), abs(float(values[0])) * 1e-12, 1e-300)
+    mean = float(values.mean())
+    around = values - mean
 
-    def aic(residual: Any, parameters: int) -> float:
+    def aic(square: float, parameters: int) -> float:
         n, k = len(values), parameters + 1
         # below rounding of the values themselves a better fit means nothing
-        error = max(float((residual**2).mean()), (1e-9 * size) ** 2)
+        error = max(square, (1e-9 * size) ** 2)
         return n * math.log(error) + 2 * k + (2 * k * (k + 1) / (n - k - 1) if n > k + 1 else math.inf)
 
-    fits = [LawFit("constant", float(values.mean()), 0.0, 0.0, aic(values - values.mean(), 1))]
-    laws: dict[str, Callable[..., Any]] = {
-        "power": lambda e, a, b, c: a + b * e**-c,
-        "exponential": lambda e, a, b, c: a + b * np.exp(-c * (e - 1)),
-    }
+    def projected(time: Any, rate: float) -> tuple[float, float, float]:
+        """Mean square that is left, and the least-squares a and b of ``a + b exp(-rate time)``."""
+        basis = np.expm1(-rate * time)  # less 1, so that a small rate loses no digits
+        centre = float(basis.mean())
+        basis -= centre
+        b = float(basis @ around) / float(basis @ basis)
+        return float(((around - b * basis) ** 2).mean()), mean - b * (1.0 + centre), b
+
+    fits = [LawFit("constant", mean, 0.0, 0.0, aic(float((around**2).mean()), 1))]
     if len(values) >= 6:
-        for name, law in laws.items():
-            found = None
-            for rate in (0.05, 0.3, 1.0, 3.0):
-                begin = (float(values[-1]), float(values[0] - values[-1]) or size, rate)
-                try:
-                    parameters, _ = optimize.curve_fit(
-                        law,
-                        epochs,
-                        values,
-                        begin,
-                        maxfev=4000,
-                        bounds=((-np.inf, -np.inf, 1e-6), (np.inf, np.inf, 50.0)),
-                    )
-                except (RuntimeError, ValueError, optimize.OptimizeWarning):
-                    continue
-                score = aic(values - law(epochs, *parameters), 3)
-                if found is None or score < found.aic:
-                    a, b, c = (float(p) for p in parameters)
-                    found = LawFit(name, a, b, c, score)
-            if found is not None:
-                fits.append(found)
+        for law, time in (("power", np.log(epochs)), ("exponential", epochs - 1.0)):
+            left = [projected(time, rate)[0] for rate in _RATES]
+            near = int(np.argmin(left))
+            ends = np.log(_RATES[[max(near - 1, 0), min(near + 1, len(_RATES) - 1)]])
+            found = optimize.minimize_scalar(
+                lambda log, time=time: projected(time, math.exp(log))[0], bounds=ends, options={"xatol": 1e-10}
+            )
+            rate = min((float(_RATES[near]), math.exp(found.x)), key=lambda r: projected(time, r)[0])
+            square, a, b = projected(time, rate)
+            fits.append(LawFit(law, a, b, rate, aic(square, 3)))
     return sorted(fits, key=lambda fit: fit.aic)
