@@ -13,11 +13,12 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_readme import PAGES, Block, fenced_blocks
+from test_readme import PAGES, WARNINGS, Block, fenced_blocks, outputs_of, program_of, shows_output
 
 from bitprop.training.config import BudgetConfig, RunConfig
 from bitprop.verification.peers import PeerAudit
@@ -89,21 +90,12 @@ def test_a_table_becomes_verilog(tmp_path: Path, require_tool: Callable[[str], s
 # -- pages -------------------------------------------------------------------------------------------------------
 
 
-def outputs_of(text: str) -> Iterator[tuple[Block, Block | None]]:
-    """Python blocks of a page, each with the ``text`` block that follows it after nothing but an empty line."""
-    blocks = fenced_blocks(text)
-    for block, after in zip(blocks, [*blocks[1:], None], strict=False):
-        if block.language == "python" and block.tested:
-            gap = 0 if after is None else after.line - (block.line + block.code.count("\n") + 1)
-            yield block, after if after is not None and after.language == "text" and gap == 3 else None
-
-
 def pages_with_output() -> list[Any]:
     cases = []
     for page in PAGES:
-        pairs = list(outputs_of(page.read_text(encoding="utf-8")))
-        if any(after is not None for _, after in pairs):
-            cases.append(pytest.param(pairs, id=page.name))
+        text = page.read_text(encoding="utf-8")
+        if shows_output(text):
+            cases.append(pytest.param(list(outputs_of(text)), id=page.name))
     return cases
 
 
@@ -113,9 +105,10 @@ def test_pages_show_what_their_python_prints(
 ) -> None:
     if any("icarus" in block.code for block, _ in pairs):
         require_tool("iverilog")
-    code = "\n".join(f"{block.code}\nprint({SEPARATOR!r})" for block, _ in pairs)
-    (tmp_path / "page.py").write_text(code, encoding="utf-8")
-    printed = run([sys.executable, "page.py"], tmp_path).split(f"{SEPARATOR}\n")
+    # the separator is printed where the fence was, so that every line keeps its number in the page
+    blocks = [replace(block, code=f"{block.code}\nprint({SEPARATOR!r})") for block, _ in pairs]
+    (tmp_path / "page.py").write_text(program_of(blocks), encoding="utf-8")
+    printed = run([sys.executable, *WARNINGS, "page.py"], tmp_path).split(f"{SEPARATOR}\n")
     for (block, after), output in zip(pairs, printed[:-1], strict=True):
         if after is not None:
             assert words(output) == words(after.code), f"block at line {block.line}"

@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKER = re.compile(r"<!-- not tested: \S.* -->")
+# A warning in an example's own code is an error; what libraries warn of while imported is not its doing.
+WARNINGS = ("-W", "error:::__main__")
 _FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<info>[^`]*)")
 
 
@@ -69,6 +72,20 @@ def program_of(blocks: list[Block]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def outputs_of(text: str) -> Iterator[tuple[Block, Block | None]]:
+    """Python blocks of a page, each with the ``text`` block that follows it after nothing but an empty line."""
+    blocks = fenced_blocks(text)
+    for block, after in zip(blocks, [*blocks[1:], None], strict=False):
+        if block.language == "python" and block.tested:
+            gap = 0 if after is None else after.line - (block.line + block.code.count("\n") + 1)
+            yield block, after if after is not None and after.language == "text" and gap == 3 else None
+
+
+def shows_output(text: str) -> bool:
+    """Whether a page shows what its Python prints: then ``test_examples`` runs it and compares."""
+    return any(after is not None for _, after in outputs_of(text))
+
+
 def pages_with(*languages: str) -> list[Any]:
     """Test parameters: every page that has blocks to test in these languages, with the blocks."""
     cases = []
@@ -100,14 +117,16 @@ def test_the_pages_are_found() -> None:
     assert ROOT / "docs" / "index.md" in PAGES
 
 
-@pytest.mark.parametrize(("page", "blocks"), pages_with("python", "py"))
+SILENT = [case for case in pages_with("python") if not shows_output(case.values[0].read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "blocks"), SILENT)
 def test_python_blocks_run(page: Path, blocks: list[Block], tmp_path: Path) -> None:
     script = tmp_path / f"{page.stem}.py"
     script.write_text(program_of(blocks), encoding="utf-8")
     work = tmp_path / "work"
     work.mkdir()
-    # a warning in the example's own code is an error; what libraries warn of while imported is not its doing
-    command = [sys.executable, "-W", "error:::__main__", str(script)]
+    command = [sys.executable, *WARNINGS, str(script)]
     result = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=600, check=False)
     assert result.returncode == 0, f"{page.name}, lines as in the page:\n{result.stdout}\n{result.stderr}"
 
