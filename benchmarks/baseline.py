@@ -377,7 +377,7 @@ def table(results: dict[str, Any]) -> str:
 def plot(results: dict[str, Any]) -> str:
     """Accuracy against LUT x microseconds, one panel a network."""
     networks = list(dict.fromkeys(row["network"] for row in results["rows"]))
-    panel, height, left, top, right, bottom = 400, 360, 64, 40, 20, 52
+    panel, height, left, top, right, bottom = 400, 384, 64, 64, 20, 52
     width = panel * len(networks)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
     head += 'font-size="13"><title>Accuracy against area times time</title>'
@@ -397,7 +397,7 @@ def plot(results: dict[str, Any]) -> str:
         def y(share: float, low: float = low_y, high: float = high_y) -> float:
             return top + (height - top - bottom) * (high - share) / (high - low)
 
-        parts.append(f'<text x="{start}" y="20" fill="#222222" font-weight="bold">{network}</text>')
+        parts.append(f'<text x="{start}" y="46" fill="#222222" font-weight="bold">{network}</text>')
         for tick in range(math.ceil(low_y), math.floor(high_y) + 1):
             parts.append(f'<line x1="{start}" x2="{end}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" stroke="#dddddd"/>')
             parts.append(
@@ -425,7 +425,7 @@ def plot(results: dict[str, Any]) -> str:
         (("stochastic LUT", "stochastic"), ("mac LUT", "multipliers in LUTs"), ("mac DSP", "multipliers in DSPs"))
     ):
         parts.append(
-            f'<text x="{left + 110 + 130 * index}" y="20" fill="{colours[key]}" font-size="11" font-weight="bold">'
+            f'<text x="{left + 140 * index}" y="20" fill="{colours[key]}" font-size="11" font-weight="bold">'
             f"{words}</text>"
         )
     return "\n".join([*parts, "</svg>"]) + "\n"

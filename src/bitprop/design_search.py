@@ -3,13 +3,12 @@
 Joint training (:mod:`bitprop.budget`) ends with one design that meets the budget.  It judges all candidates by one set
 of weights that serves them all, so a design that is better once it has weights of its own can be missed.  The search
 goes on from there: the designs of the budget that differ from the best one so far by one step are trained by
-themselves for a few epochs, and the one of least loss on held-back samples is the best one from then on, until none of
-its neighbours is better or as many were tried as were allowed.
+themselves for a few epochs, and the one of least loss on held-back samples is the best one from then on.  Where none of
+its neighbours is left to try, those of the next best one are, until as many were tried as were allowed.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from bitprop.training.outcome import TrainResult
 
 __all__ = ["Attempt", "Design", "SearchResult", "attempt", "attempt_of", "neighbours", "search_design"]
 
+# neighbours that are tried before the next one is chosen
 _TOGETHER = 4
 
 Combination = tuple[tuple[int, ...], tuple[str, ...]]
@@ -161,44 +161,37 @@ def attempt_of(result: TrainResult, budget: BudgetConfig) -> Attempt:
 def neighbours(design: Design, network: NetworkConfig, allowed: Collection[Combination]) -> list[Design]:
     """The allowed designs one step away, likely ones first.
 
-    A step makes one layer longer by one candidate, gives it another encoding, makes one layer longer and another one
-    shorter, or makes one shorter.  Correlations stay.
+    A step makes one layer longer by one candidate, or gives it another encoding; or it does that and makes some layer
+    shorter, which may be what the budget asks for; or it makes one layer shorter.  Correlations stay.
 
     Args:
         design: where to start.
         network: its candidates.
         allowed: combinations of lengths and encodings that may be tried.
     """
-    found: list[Design] = []
-    for lengths, encodings in _steps(design, network):
-        if (lengths, encodings) in allowed:
-            found.append(Design(lengths, encodings, design.correlations))
-    return list(dict.fromkeys(found))
+    here = design.lengths, design.encodings
+    gains = [*_moved(here, network, 1), *_recoded(here, network)]
+    shorter = list(_moved(here, network, -1))
+    steps = [*gains, *(other for gain in gains for other in _moved(gain, network, -1)), *shorter]
+    return [Design(*step, design.correlations) for step in dict.fromkeys(steps) if step in allowed and step != here]
 
 
-def _steps(design: Design, network: NetworkConfig) -> Iterator[Combination]:
-    candidates = network.lengths_per_layer()
-    layers = range(len(candidates))
+def _moved(start: Combination, network: NetworkConfig, step: int) -> Iterator[Combination]:
+    """One layer's length so many candidates on."""
+    lengths, encodings = start
+    for layer, candidates in enumerate(network.lengths_per_layer()):
+        place = candidates.index(lengths[layer]) + step
+        if 0 <= place < len(candidates):
+            yield (*lengths[:layer], candidates[place], *lengths[layer + 1 :]), encodings
 
-    def moved(steps: dict[int, int]) -> Iterator[Combination]:
-        lengths = list(design.lengths)
-        for layer, step in steps.items():
-            place = candidates[layer].index(lengths[layer]) + step
-            if not 0 <= place < len(candidates[layer]):
-                return
-            lengths[layer] = candidates[layer][place]
-        yield tuple(lengths), design.encodings
 
-    for layer in layers:
-        yield from moved({layer: 1})
-    for layer, encodings in enumerate(network.encodings_per_layer()):
-        for encoding in encodings:
-            if encoding != design.encodings[layer]:
-                yield design.lengths, (*design.encodings[:layer], encoding, *design.encodings[layer + 1 :])
-    for layer, other in itertools.permutations(layers, 2):
-        yield from moved({layer: 1, other: -1})
-    for layer in layers:
-        yield from moved({layer: -1})
+def _recoded(start: Combination, network: NetworkConfig) -> Iterator[Combination]:
+    """One layer's encoding replaced."""
+    lengths, encodings = start
+    for layer, candidates in enumerate(network.encodings_per_layer()):
+        for encoding in candidates:
+            if encoding != encodings[layer]:
+                yield lengths, (*encodings[:layer], encoding, *encodings[layer + 1 :])
 
 
 def search_design(
@@ -253,14 +246,16 @@ def search_design(
     waiting = list(dict.fromkeys(entry.design for entry in first))
     tried: dict[Design, Attempt] = {}
     while waiting and len(tried) < trials:
-        batch = waiting[: trials - len(tried)] if not tried else waiting[: min(_TOGETHER, trials - len(tried))]
+        batch = waiting[: trials - len(tried)]
         found = run([design.fix(config, epochs) for design in batch])
         tried |= dict(zip(batch, found, strict=True))
         for entry in found:
             say(f"loss {_loss(entry):.4f}: {entry.point.describe()}")
-        best = min(tried, key=lambda design: (_loss(tried[design]), design.lengths, design.encodings))
-        waiting = [design for design in neighbours(best, config.network, allowed) if design not in tried]
-    return SearchResult(tuple(first), tuple(tried.values()), tried[best], best.fix(config))
+        ranked = sorted(tried, key=lambda design: (_loss(tried[design]), design.lengths, design.encodings))
+        around = (neighbours(design, config.network, allowed) for design in ranked)
+        untried = ([design for design in found if design not in tried] for found in around)
+        waiting = next(filter(None, untried), [])[:_TOGETHER]
+    return SearchResult(tuple(first), tuple(tried.values()), tried[ranked[0]], ranked[0].fix(config))
 
 
 def _proposal(config: RunConfig, number: int) -> RunConfig:

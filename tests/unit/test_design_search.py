@@ -74,6 +74,8 @@ def test_the_neighbours_are_one_step_away_and_allowed() -> None:
         design(4, 2, "sign_magnitude", "sign_magnitude"),
         design(4, 2, "bipolar", "bipolar"),
         design(2, 4, "bipolar", "sign_magnitude"),
+        design(2, 2, "sign_magnitude", "sign_magnitude"),
+        design(2, 2, "bipolar", "bipolar"),
         design(2, 2, "bipolar", "sign_magnitude"),
     ]
     assert neighbours(here, network, everything) == expected
@@ -91,13 +93,25 @@ def test_the_best_design_is_reached_over_steps_of_every_kind() -> None:
     tried: list[Design] = []
     start = design(2, 2, "bipolar", "sign_magnitude")
     config = configuration(lut=100_000)
-    result = search_design(config, digits(), trials=100, run=table(loss, tried, start))
+    result = search_design(config, digits(), trials=15, run=table(loss, tried, start))
     assert result.best.design == goal
     assert tried[0] == start
-    assert len(tried) == len(set(tried)) == len(result.tried) < 24
+    assert len(tried) == len(set(tried)) == len(result.tried) == 15
     assert result.config == goal.fix(config)
     assert result.config.training.finish_epochs == 4
     assert len(result.proposals) == 2
+
+
+def test_it_leaves_a_design_that_no_neighbour_betters() -> None:
+    start, goal = design(2, 2, "bipolar", "bipolar"), design(8, 4, "sign_magnitude", "sign_magnitude")
+    losses = {start: 1.0, goal: 0.0}
+    config = configuration(lut=100_000)
+    tried: list[Design] = []
+    result = search_design(config, digits(), trials=100, run=table(lambda one: losses.get(one, 2.0), tried, start))
+    assert result.best.design == goal
+    assert len(tried) == 24
+    few = search_design(config, digits(), trials=6, run=table(lambda one: losses.get(one, 2.0), [], start))
+    assert few.best.design == start
 
 
 def test_it_stops_in_time_and_never_leaves_the_budget() -> None:
