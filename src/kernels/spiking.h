@@ -1,7 +1,7 @@
 // Spiking neurons over all time steps: what the level files offer and spiking.cpp puts to work.
 //
-// Tensors are contiguous, [steps, count]; a neuron's feature is its index modulo the features.  Plain structures
-// without functions: both kinds of files include this.
+// Tensors are contiguous, [steps, count]; a neuron's feature is its index modulo the features.  Plain structures,
+// no function but static ones: both kinds of files include this.
 
 #pragma once
 
@@ -84,9 +84,10 @@ struct Backward {
     Rows<R> g_x;                     // stride 0: the sum over the steps, added to what is there
     State<R> g_before;               // missing ones are not wanted
     R *g_beta, *g_second, *g_theta;  // [count], added to; missing ones are not wanted
+    R* g_sum;                        // [count], of g_x over the steps; missing: not wanted
 };
 
-// Every function works on the neurons begin .. begin + width, with scratch for kScratchRows rows of padded(width).
+// Every function works on the neurons begin .. begin + width, with scratch for kScratchRows rows of stride(width).
 template <class R>
 struct Passes {
     void (*forward)(const Forward<R>&, Index begin, Index width, R* scratch);
@@ -97,12 +98,21 @@ struct Passes {
 
 constexpr Index kScratchRows = 12;
 constexpr Index kPad = 16;  // numbers; a cache line of floats
+constexpr Index kSkew = 5;  // lines between rows of scratch: rows a whole page apart would share few sets of the cache
+
+// Whole lines, static: level files must not share it.
+static inline Index padded(Index width) { return (width + kPad - 1) / kPad * kPad; }
+static inline Index stride(Index width) { return padded(width) + kSkew * kPad; }
 
 }  // namespace spiking
 
 struct SpikingKernels {
     spiking::Passes<float> narrow;
     spiking::Passes<double> wide;
+    // forward, with the surrogate's slopes of every step, which may take the place of x; of neurons that fire, and of
+    // resets whose gradient needs nothing else
+    void (*fire)(const spiking::Forward<float>&, const spiking::Rows<float>& slope, spiking::Index begin,
+                 spiking::Index width, float* scratch);
 };
 
 namespace portable {

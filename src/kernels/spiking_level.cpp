@@ -9,8 +9,6 @@ namespace {
 
 using namespace spiking;
 
-Index padded(Index width) { return (width + kPad - 1) / kPad * kPad; }
-
 // --- rows ----------------------------------------------------------------------------------------------------------
 
 template <class R>
@@ -50,12 +48,13 @@ __attribute__((noinline)) void add_row(R* __restrict to, const R* __restrict row
     for (Index j = 0; j < width; ++j) to[begin + j] += row[j];
 }
 
-// Rows of a step lie far apart, where the processor does not see the next one coming.
+// Short rows of a step lie far apart, where the processor does not see the next one coming; along long ones it does.
 enum Purpose { kToRead, kToWrite };
+constexpr Index kLongRow = 2048;
 
 template <class R, Purpose For>
 __attribute__((noinline)) void expect_row(const R* row, Index width) {
-    if (row == nullptr) return;
+    if (row == nullptr || width > kLongRow) return;
     for (Index j = 0; j < width; j += static_cast<Index>(64 / sizeof(R))) __builtin_prefetch(row + j, For, 2);
 }
 
@@ -68,7 +67,7 @@ struct Block {
 
 template <class R>
 __attribute__((noinline)) Block<R> make_block(const Model<R>& model, Index begin, Index width, R* scratch) {
-    const Index row = padded(width);
+    const Index row = stride(width);
     const Block<R> block{scratch, scratch + row, scratch + 2 * row, model.kappa, model.v_reset, R(model.attached)};
     fill_row(block.beta, model.beta, begin, width);
     fill_row(block.second, model.second, begin, width);
@@ -78,14 +77,16 @@ __attribute__((noinline)) Block<R> make_block(const Model<R>& model, Index begin
 
 // --- forward ---------------------------------------------------------------------------------------------------------
 
-enum Keeping { kNothing, kSlope, kAll };
+enum Keeping { kNothing, kBoth, kSlope, kAll };
 
 // One step.  `out` takes spikes (potentials of an integrator); when keeping, how far the drive is above the threshold.
+// kBoth: that goes to kept.slope, and spikes to `out`.
 template <class R, class N, class Z, bool Delayed, Keeping Keep>
 void step_row(const Block<R>& block, Index width, const R* __restrict x, R* __restrict v, R* __restrict s,
               R* __restrict w, R* __restrict out, const Kept<R>& kept) {
     const R* __restrict beta = block.beta, * __restrict second = block.second, * __restrict theta = block.theta;
     R* __restrict kp = kept.p, * __restrict kq = kept.q, * __restrict kc = kept.c, * __restrict kw = kept.w;
+    R* __restrict k_above = kept.slope;
     const R kappa = block.kappa, v_reset = block.v_reset;
     constexpr bool hears = Delayed || N::hears;
 #pragma GCC ivdep
@@ -107,35 +108,13 @@ void step_row(const Block<R>& block, Index width, const R* __restrict x, R* __re
             const R spike = above != above ? above : hit;  // NaN is not taken for silence
             v[j] = Delayed ? u : Z::template after<R>(u, spike, theta[j], v_reset);
             if constexpr (hears) s[j] = spike;
-            out[j] = Keep == kNothing ? spike : above;
+            out[j] = Keep == kNothing || Keep == kBoth ? spike : above;
+            if constexpr (Keep == kBoth) k_above[j] = above;
             if constexpr (Keep == kAll && !Delayed) kp[j] = u, kq[j] = spike;
         } else {
             v[j] = u;
             if constexpr (Keep == kNothing) out[j] = u;
         }
-    }
-}
-
-template <class R, class N, class Z, bool Delayed>
-void forward_block(const Forward<R>& call, Index begin, Index width, R* scratch) {
-    const Block<R> block = make_block(call.model, begin, width, scratch);
-    const Index row = padded(width);
-    R *v = scratch + 3 * row, *s = v + row, *w = s + row;
-    load_row(v, call.before.v, begin, width);
-    load_row(s, call.before.s, begin, width);
-    load_row(w, call.before.w, begin, width);
-    for (Index t = 0; t < call.steps; ++t) {
-        if (t + 1 < call.steps) {
-            expect_row<R, kToRead>(call.x.start + (t + 1) * call.x.stride + begin, width);
-            expect_row<R, kToWrite>(call.out.start + (t + 1) * call.out.stride + begin, width);
-        }
-        step_row<R, N, Z, Delayed, kNothing>(block, width, call.x.start + t * call.x.stride + begin, v, s, w,
-                                             call.out.start + t * call.out.stride + begin, Kept<R>{});
-    }
-    store_row(call.after.v, v, begin, width);
-    store_row(call.after.w, w, begin, width);
-    if (call.after.s != nullptr && call.steps > 0) {
-        store_row(call.after.s + begin, call.out.start + (call.steps - 1) * call.out.stride + begin, 0, width);
     }
 }
 
@@ -165,10 +144,37 @@ SlopeRow<R> slope_of(Surrogate surrogate) {
     return rows[surrogate];
 }
 
+// With kBoth a row of slopes goes to where `slope` says; that may be the row of x, which nobody needs any more.
+template <class R, class N, class Z, bool Delayed, Keeping Keep>
+void forward_block(const Forward<R>& call, const Rows<R>& slope, Index begin, Index width, R* scratch) {
+    const Block<R> block = make_block(call.model, begin, width, scratch);
+    const Index row = stride(width);
+    R *v = scratch + 3 * row, *s = v + row, *w = s + row, *above = w + row;
+    load_row(v, call.before.v, begin, width);
+    load_row(s, call.before.s, begin, width);
+    load_row(w, call.before.w, begin, width);
+    const SlopeRow<R> slopes = slope_of<R>(call.model.surrogate);
+    for (Index t = 0; t < call.steps; ++t) {
+        if (t + 1 < call.steps) {
+            expect_row<R, kToRead>(call.x.start + (t + 1) * call.x.stride + begin, width);
+            expect_row<R, kToWrite>(call.out.start + (t + 1) * call.out.stride + begin, width);
+        }
+        step_row<R, N, Z, Delayed, Keep>(block, width, call.x.start + t * call.x.stride + begin, v, s, w,
+                                         call.out.start + t * call.out.stride + begin,
+                                         Kept<R>{above, nullptr, nullptr, nullptr, nullptr, 0});
+        if constexpr (Keep == kBoth) slopes(above, slope.start + t * slope.stride + begin, width, call.model.scale);
+    }
+    store_row(call.after.v, v, begin, width);
+    store_row(call.after.w, w, begin, width);
+    if (call.after.s != nullptr && call.steps > 0) {
+        store_row(call.after.s + begin, call.out.start + (call.steps - 1) * call.out.stride + begin, 0, width);
+    }
+}
+
 template <class R, class N, class Z, bool Delayed, Keeping Keep>
 void keep_block(const Forward<R>& call, Index begin, Index width, const Kept<R>& kept, R* scratch) {
     const Block<R> block = make_block(call.model, begin, width, scratch);
-    const Index row = padded(width);
+    const Index row = stride(width);
     R *v = scratch + 3 * row, *s = v + row, *w = s + row, *above = w + row;
     load_row(v, call.before.v, begin, width);
     load_row(s, call.before.s, begin, width);
@@ -190,11 +196,13 @@ struct Carried {
     R *beta, *second, *theta;  // of the constants, added to
 };
 
+// The gradients by x may replace the slopes.
 template <class R, class N, class Z, bool Delayed, bool All>
 void reverse_row(const Block<R>& block, Index width, const R* __restrict g_out, const Kept<R>& kept,
-                 const Carried<R>& carried, R* __restrict g_x) {
+                 const Carried<R>& carried, R* g_x) {
     const R* __restrict beta = block.beta, * __restrict second = block.second, * __restrict theta = block.theta;
-    const R* __restrict slope = kept.slope, * __restrict kp = kept.p, * __restrict kq = kept.q, * __restrict kc = kept.c, * __restrict kw = kept.w;
+    const R* slope = kept.slope;
+    const R* __restrict kp = kept.p, * __restrict kq = kept.q, * __restrict kc = kept.c, * __restrict kw = kept.w;
     R* __restrict gv = carried.v, * __restrict gs = carried.s, * __restrict gw = carried.w;
     R* __restrict g_beta = carried.beta, * __restrict g_second = carried.second, * __restrict g_theta = carried.theta;
     const R kappa = block.kappa, v_reset = block.v_reset, attached = block.attached;
@@ -240,7 +248,7 @@ void reverse_row(const Block<R>& block, Index width, const R* __restrict g_out, 
 template <class R, class N, class Z, bool Delayed, bool All>
 void reverse_block(const Backward<R>& call, Index begin, Index width, const Kept<R>& kept, R* scratch) {
     const Block<R> block = make_block(call.model, begin, width, scratch);
-    const Index row = padded(width);
+    const Index row = stride(width);
     R* next = scratch + 3 * row;
     const auto take = [&next, row] { return (next += row) - row; };
     const Carried<R> carried{take(), take(), take(), take(), take(), take()};
@@ -262,9 +270,10 @@ void reverse_block(const Backward<R>& call, Index begin, Index width, const Kept
         }
         R* g_x = summed ? part : call.g_x.start + t * call.g_x.stride + begin;
         reverse_row<R, N, Z, Delayed, All>(block, width, g_out, here, carried, g_x);
-        if (summed) add_row(sum, part, 0, width);
+        if (summed || call.g_sum != nullptr) add_row(sum, g_x, 0, width);
     }
     if (summed) store_row(call.g_x.start, sum, begin, width);
+    store_row(call.g_sum, sum, begin, width);
     store_row(call.g_before.v, carried.v, begin, width);
     store_row(call.g_before.s, carried.s, begin, width);
     store_row(call.g_before.w, carried.w, begin, width);
@@ -315,7 +324,17 @@ void choose(const Model<R>& model, const Use& use) {
 template <class R>
 void forward(const Forward<R>& call, Index begin, Index width, R* scratch) {
     choose(call.model, [&](auto neuron, auto reset, auto delayed) {
-        forward_block<R, decltype(neuron), decltype(reset), delayed.value>(call, begin, width, scratch);
+        forward_block<R, decltype(neuron), decltype(reset), delayed.value, kNothing>(call, {}, begin, width, scratch);
+    });
+}
+
+void fire(const Forward<float>& call, const Rows<float>& slope, Index begin, Index width, float* scratch) {
+    choose(call.model, [&](auto neuron, auto reset, auto delayed) {
+        using N = decltype(neuron);
+        using Z = decltype(reset);
+        if constexpr (N::fires && is_light<float, Z>) {
+            forward_block<float, N, Z, delayed.value, kBoth>(call, slope, begin, width, scratch);
+        }
     });
 }
 
@@ -346,8 +365,8 @@ void reverse(const Backward<R>& call, Index begin, Index width, const Kept<R>& k
 }  // namespace
 
 extern const SpikingKernels spiking_kernels;
-const SpikingKernels spiking_kernels = {{forward<float>, keep<float>, reverse<float>},
-                                        {forward<double>, keep<double>, reverse<double>}};
+const SpikingKernels spiking_kernels = {
+    {forward<float>, keep<float>, reverse<float>}, {forward<double>, keep<double>, reverse<double>}, fire};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop

@@ -22,6 +22,7 @@ from bitprop.nn.neuron import (
     RecurrentSynaptic,
     Synaptic,
 )
+from bitprop.nn.neuron._layer import dense
 from bitprop.seeds import derive_seed
 
 __all__ = ["NEURONS", "READOUTS", "SpikingConvNetwork", "SpikingNetwork", "SpikingOutput"]
@@ -91,6 +92,14 @@ class _Network(nn.Module):
         """A layer on every step at once: ``[T, B, ...]``."""
         return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # type: ignore[no-any-return]
 
+    def _stage(self, layer: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
+        """A dense layer on every step, then its neurons: ``[T, B, ...]``."""
+        together = dense(layer, neuron, x)
+        if together is not None:
+            return together
+        out: Tensor = neuron(self._over_time(layer, x))[0]
+        return out
+
     def _first(self, layer: nn.Module, x: Tensor, axes: int) -> tuple[Tensor, int | None]:
         """Its current, and for how many steps that is held: ``None`` if it has a time axis."""
         if x.dim() == axes + 1:  # [B, ...]: a constant current
@@ -103,8 +112,7 @@ class _Network(nn.Module):
             raise ShapeError(f"expected an input of {axes + 1} or {axes + 2} axes, got {list(x.shape)}")
         return self._over_time(layer, x), None
 
-    def _read(self, current: Tensor, steps: int | None, spikes: Sequence[Tensor]) -> SpikingOutput:
-        trace, _ = self.integrator(current, steps=steps)
+    def _read(self, trace: Tensor, spikes: Sequence[Tensor]) -> SpikingOutput:
         logits = {"mean": lambda: trace.mean(0), "last": lambda: trace[-1], "max": lambda: trace.amax(0)}[
             self.readout
         ]()
@@ -165,13 +173,15 @@ class SpikingNetwork(_Network):
         """
         if x.shape[-1] != self.widths[0]:
             raise ShapeError(f"expected {self.widths[0]} features on the last axis, got {list(x.shape)}")
-        current, steps = self._first(self.layers[0], x, 1)
-        spikes = []
-        for neuron, layer in zip(self.neurons, list(self.layers)[1:], strict=True):
-            fired, _ = neuron(current, steps=steps)
-            spikes.append(fired)
-            current, steps = self._over_time(layer, fired), None
-        return self._read(current, steps, spikes)
+        outputs: list[Tensor] = []
+        for layer, neuron in zip(self.layers, (*self.neurons, self.integrator), strict=True):
+            if not outputs and x.dim() != 3:
+                current, steps = self._first(layer, x, 1)
+                x, _ = neuron(current, steps=steps)
+            else:
+                x = self._stage(layer, neuron, x)
+            outputs.append(x)
+        return self._read(outputs[-1], outputs[:-1])
 
 
 class SpikingConvNetwork(_Network):
@@ -247,4 +257,4 @@ class SpikingConvNetwork(_Network):
             pooled = self._over_time(self.pool, fired)
             following = self.convolutions[k + 1] if k + 1 < len(self.convolutions) else None
             current = self._over_time(following, pooled) if following is not None else pooled.flatten(2)
-        return self._read(self._over_time(self.dense, current), None, spikes)
+        return self._read(self._stage(self.dense, self.integrator, current), spikes)

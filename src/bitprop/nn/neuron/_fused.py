@@ -18,10 +18,22 @@ from torch.autograd import forward_ad
 from torch.autograd.function import Function
 
 from bitprop import kernels
-from bitprop.nn.neuron import _operators
+from bitprop.nn.neuron import _eager, _operators
 from bitprop.surrogate import SURROGATES, AbstractSurrogate
 
-__all__ = ["FAMILIES", "RESET_NAMES", "SURROGATE_NAMES", "Family", "Plan", "is_watched", "methods_of", "plan", "run"]
+__all__ = [
+    "FAMILIES",
+    "RESET_NAMES",
+    "SURROGATE_NAMES",
+    "Family",
+    "Plan",
+    "constants_of",
+    "is_built",
+    "is_watched",
+    "methods_of",
+    "plan",
+    "run",
+]
 
 RESET_NAMES = ("soft", "hard", "none")
 SURROGATE_NAMES = (
@@ -91,7 +103,7 @@ def is_watched() -> bool:
 
 
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
-def _is_built() -> bool:
+def is_built() -> bool:
     return kernels.extension() is not None
 
 
@@ -145,19 +157,24 @@ def _fits(x: Any, dtype: torch.dtype, shape: Sequence[int] | None = None) -> boo
     )
 
 
-def _constant(module: nn.Module | None, x: Tensor) -> tuple[Tensor | None, bool]:
-    """The value of a constant as the kernels take it, and whether they can."""
-    if module is None:
-        return None, True
-    value = module()
-    if not value.dim() and value.device.type == "cpu":
-        return value.to(x.dtype), True  # as PyTorch takes a number beside a tensor
-    return value, _fits(value, x.dtype) and value.shape[0] in (1, x.shape[-1])
+def constants_of(found: Plan, dtype: torch.dtype, features: int) -> list[Tensor | None] | None:
+    """The values of beta, the second decay and the threshold as the kernels take them, or ``None``: they cannot."""
+    values: list[Tensor | None] = []
+    for module in found.constants:
+        value = None if module is None else module()
+        if value is not None:
+            if not value.dim() and value.device.type == "cpu":
+                value = value.to(dtype)  # as PyTorch takes a number beside a tensor
+            elif not _fits(value, dtype) or value.shape[0] not in (1, features):
+                return None
+        values.append(value)
+    return values
 
 
 def run(neuron: Any, x: Tensor, state: Any, steps: int | None) -> tuple[Tensor, Any] | None:
     """Outputs and the last state by the kernels, or ``None``: the reference has to do it."""
-    if not _is_built() or (not torch.compiler.is_compiling() and is_watched()):
+    traced = _eager.is_traced()
+    if not is_built() or (not torch.compiler.is_compiling() and is_watched()):
         return None
     found = plan(neuron)
     one = x.shape[1:] if steps is None else x.shape
@@ -174,14 +191,18 @@ def run(neuron: Any, x: Tensor, state: Any, steps: int | None) -> tuple[Tensor, 
             return None
         for name, part in zip(names, state, strict=True):
             parts[_PLACES.get(name, 2)] = part
-    pairs = [_constant(module, x) for module in found.constants]
-    if not all(fits for _, fits in pairs):
+    values = constants_of(found, x.dtype, x.shape[-1])
+    if values is None:
         return None
-    values = [value for value, _ in pairs]
-    if found.weight is None:
-        out, *after = torch.ops.bitprop.spiking(x, steps, *values, *parts, *found.codes)
+    arguments = (x, steps, *values, *parts, *found.codes)
+    if found.weight is not None:
+        out, *after = torch.ops.bitprop.spiking_recurrent(*arguments[:2], found.weight, *arguments[2:])
+    elif traced:
+        out, *after = torch.ops.bitprop.spiking(*arguments)
+    elif _eager.wants_gradient(x, *values, *parts):
+        out, *after = _eager.Spiking.apply(*arguments)  # type: ignore[no-untyped-call]
     else:
-        out, *after = torch.ops.bitprop.spiking_recurrent(x, steps, found.weight, *values, *parts, *found.codes)
+        out, *after = _operators.forward(*arguments)
     return out, found.family.state(**{name: after[_PLACES.get(name, 2)] for name in names})
 
 

@@ -14,15 +14,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.library import Library, register_autograd
+from torch.utils.dlpack import from_dlpack, to_dlpack  # type: ignore[attr-defined]
 
 from bitprop import kernels
 
-__all__ = ["SECOND_ORDER", "transformed"]
+__all__ = [
+    "SECOND_ORDER",
+    "backward",
+    "by_reference",
+    "differentiable",
+    "forward",
+    "handed",
+    "lent",
+    "native",
+    "pulled",
+    "room_for",
+    "set_up",
+    "transformed",
+]
 
 _LIBRARY: Any = Library("bitprop", "FRAGMENT")  # type: ignore[no-untyped-call]
 _CODES = "int neuron, int reset, int surrogate, bool delayed, bool attached, float kappa, float v_reset, float scale"
@@ -54,25 +69,31 @@ def transformed() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _native(name: str, dtype: torch.dtype) -> Callable[..., Any]:
+def native(name: str, dtype: torch.dtype) -> Callable[..., Any]:
     found: Callable[..., Any] = getattr(kernels.extension(), f"{name}_{'f32' if dtype == torch.float32 else 'f64'}")
     return found
 
 
-_LARGEST_KEPT = 16 << 20  # bytes; larger results get large pages instead
+_LARGEST_KEPT = 128 << 20  # bytes
 
 
-def _room(shape: Sequence[int], like: Tensor) -> Tensor:
+def room_for(shape: Sequence[int], like: Tensor) -> Tensor:
     """An uninitialised contiguous tensor, from the kernels' store where that helps."""
     size = math.prod(shape) * like.element_size()
     if not 1 << 16 <= size <= _LARGEST_KEPT or torch._C._len_torch_dispatch_stack() > 0:
         return like.new_empty(tuple(shape))
-    made: Tensor = _native("spiking_room", like.dtype)(list(shape))
+    made: Tensor = from_dlpack(native("spiking_room", like.dtype)(list(shape)))
     return made
 
 
-def _plain(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.detach().contiguous()
+def handed(x: Tensor | None) -> Any:
+    """What a kernel takes a tensor by, to be read; made here, because asking the tensor for it takes longer."""
+    return None if x is None else to_dlpack(x.detach().contiguous())
+
+
+def lent(x: Tensor | None) -> Any:
+    """The same of a contiguous tensor, or of none if it is empty, to be written."""
+    return to_dlpack(x) if x is not None and x.numel() else None
 
 
 def _has_w(neuron: int) -> bool:
@@ -95,7 +116,7 @@ def _outputs(
     )
 
 
-def _forward(
+def forward(
     x: Tensor,
     steps: int | None,
     beta: Tensor | None,
@@ -106,14 +127,14 @@ def _forward(
     w: Tensor | None,
     *codes: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    out, *after = _outputs(x, steps, codes[0], _room)
-    _native("spiking_forward", x.dtype)(
-        _plain(x),
-        out,
+    out, *after = _outputs(x, steps, codes[0], room_for)
+    native("spiking_forward", x.dtype)(
+        handed(x),
+        lent(out),
         len(out),
         codes,
-        *map(_plain, (beta, second, theta, v, s, w)),
-        *(row if row.numel() else None for row in after),
+        *map(handed, (beta, second, theta, v, s, w)),
+        *map(lent, after),
         torch.get_num_threads(),
     )
     return (out, *after)  # type: ignore[return-value]
@@ -133,11 +154,7 @@ def _gradients(
     return [g_x, *state, *(like.new_zeros(like.shape) if wish else none for wish in wanted[4:])]
 
 
-def _given(rows: Sequence[Tensor]) -> list[Tensor | None]:
-    return [row if row.numel() else None for row in rows]
-
-
-def _backward(
+def backward(
     g_out: Tensor | None,
     g_v: Tensor | None,
     g_s: Tensor | None,
@@ -155,16 +172,15 @@ def _backward(
 ) -> list[Tensor]:
     one = x if steps is not None else x[0]
     count = steps or len(x)
-    found = _gradients(one, wanted, x, _room)
+    found = _gradients(one, wanted, x, room_for)
     g_x, *rest = found
-    _native("spiking_backward", x.dtype)(
-        _plain(x),
-        _plain(x.new_zeros((count, *one.shape)) if g_out is None else g_out),
+    native("spiking_backward", x.dtype)(
+        handed(x),
+        handed(x.new_zeros((count, *one.shape)) if g_out is None else g_out),
         count,
         codes,
-        *map(_plain, (beta, second, theta, v, s, w, g_v, g_s, g_w)),
-        g_x,
-        *_given(rest),
+        *map(handed, (beta, second, theta, v, s, w, g_v, g_s, g_w)),
+        *map(lent, (g_x, *rest)),
         torch.get_num_threads(),
     )
     return found
@@ -194,11 +210,11 @@ def _recurrent(
     out, *after = _outputs(x, steps, codes[0])
     z = torch.empty_like(out)
     heard = torch.empty_like(after[0])
-    step = _native("spiking_forward", x.dtype)
-    constants = [_plain(c) for c in (beta, second, theta)]
+    step = native("spiking_forward", x.dtype)
+    constants = (beta, second, theta)
     x, across, threads = x.detach(), weight.detach().t(), torch.get_num_threads()
-    state: list[Tensor | None] = [_plain(row) for row in (v, s, w)]
-    rows = _given(after)
+    state: list[Tensor | None] = [None if row is None else row.detach().contiguous() for row in (v, s, w)]
+    rows = [row if row.numel() else None for row in after]
     for t in range(len(out)):
         x_t, last = x if steps is not None else x[t], state[1]
         if last is None:
@@ -206,7 +222,7 @@ def _recurrent(
         else:
             torch.mm(last.flatten(0, -2), across, out=heard.flatten(0, -2))
             torch.add(x_t, heard, out=z[t])
-        step(z[t], out[t], 1, codes, *constants, *state, *rows, threads)
+        step(lent(z[t]), lent(out[t]), 1, codes, *map(handed, (*constants, *state)), *map(lent, rows), threads)
         state = [rows[0], out[t], rows[2]]
     return (out, *after, z)  # type: ignore[return-value]
 
@@ -236,23 +252,22 @@ def _recurrent_backward(
 ) -> list[Tensor]:
     count, one = len(z), z[0]
     threads, matrix = torch.get_num_threads(), weight.detach()
-    given = [_plain(row) for row in (beta, second, theta, v, s, w)]
+    given = [None if row is None else row.detach().contiguous() for row in (beta, second, theta, v, s, w)]
     constants = [one.new_zeros(one.shape) if wish else None for wish in wanted[4:7]]
     more = codes[1] == _HARD or any(wanted[4:7]) or z.dtype == torch.float64
     planes: list[Tensor | None] = [torch.empty_like(z), *(torch.empty_like(z) if more else None for _ in range(4))]
-    _native("spiking_keep", z.dtype)(z, count, codes, *given, *planes, threads)
+    native("spiking_keep", z.dtype)(handed(z), count, codes, *map(handed, given), *map(lent, planes), threads)
     back = [torch.zeros_like(one) if row is None else row.detach().clone(memory_format=torch.contiguous_format)
             for row in (g_v, g_s, g_w)]  # fmt: skip
     g_out = torch.zeros_like(z) if g_out is None else g_out.detach().contiguous()
     g_z, mixed = torch.empty_like(z), torch.empty_like(one)
     flat = [part.flatten(1, -2) for part in (g_out, g_z)]
-    step = _native("spiking_reverse", z.dtype)
+    step = native("spiking_reverse", z.dtype)
     for t in reversed(range(count)):
         if t + 1 < count:
             torch.addmm(flat[0][t], flat[1][t + 1], matrix, out=mixed.flatten(0, -2))
-        step(
-            mixed if t + 1 < count else g_out[t], t, count, codes, *given[:3], *planes, *back, g_z, *constants, threads
-        )
+        tensors = (*given[:3], *planes, *back, g_z, *constants)
+        step(handed(mixed if t + 1 < count else g_out[t]), t, count, codes, *map(lent, tensors), threads)
     g_weight = flat[1][1:].flatten(0, 1).t() @ out.flatten(1, -2)[:-1].flatten(0, 1)
     if s is not None:
         g_weight.addmm_(flat[1][0].t(), s.detach().flatten(0, -2))
@@ -281,15 +296,15 @@ def _reduced(partial: Tensor, constant: Tensor) -> Tensor:
     return per_feature.to(constant.dtype).reshape(constant.shape)
 
 
-def _by_reference(
-    arguments: tuple[Any, ...], outputs: int, grads: Sequence[Tensor | None], recurrent: bool
+def by_reference(
+    function: Callable[..., Sequence[Tensor]], arguments: tuple[Any, ...], grads: Sequence[Tensor | None]
 ) -> list[Tensor | None]:
-    """Gradients of the reference at the same arguments, differentiable."""
+    """Gradients of a function of plain operations at the arguments, differentiable."""
     tensors = [item for item in arguments if isinstance(item, Tensor) and item.requires_grad]
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        values = SECOND_ORDER[0](recurrent, *arguments)
-        pairs = [(y, g) for y, g in zip(values[:outputs], grads, strict=False) if g is not None and y.requires_grad]
+        values = function(*arguments)
+        pairs = [(y, g) for y, g in zip(values, grads, strict=False) if g is not None and y.requires_grad]
         found = (
             torch.autograd.grad(
                 [y for y, _ in pairs],
@@ -305,7 +320,7 @@ def _by_reference(
     return [by_id.get(id(item)) if isinstance(item, Tensor) else None for item in arguments]
 
 
-def _differentiable(grads: Sequence[Tensor | None]) -> bool:
+def differentiable(grads: Sequence[Tensor | None]) -> bool:
     """Whether the backward pass that runs has to be differentiable, or is inside a transform."""
     if torch.compiler.is_compiling():
         return False
@@ -313,22 +328,26 @@ def _differentiable(grads: Sequence[Tensor | None]) -> bool:
     return batched or torch.is_grad_enabled() or transformed()
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+def set_up(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     ctx.set_materialize_grads(False)
     x, steps, *rest = inputs
     ctx.save_for_backward(x, *rest[:6])
     ctx.steps, ctx.codes = steps, tuple(rest[6:])
 
 
-def _pull(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+def pull(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    return pulled(ctx, grads, torch.ops.bitprop.spiking_backward)
+
+
+def pulled(ctx: Any, grads: Sequence[Tensor | None], back: Callable[..., list[Tensor]]) -> tuple[Tensor | None, ...]:
+    """Gradients by the arguments of ``bitprop::spiking``, by its backward operator or what that calls."""
     x, *rest = ctx.saved_tensors
     arguments = (x, ctx.steps, *rest, *ctx.codes)
-    if _differentiable(grads):
-        return tuple(_by_reference(arguments, 4, grads, False))
+    if differentiable(grads):
+        return tuple(by_reference(partial(SECOND_ORDER[0], False), arguments, grads))
     need = ctx.needs_input_grad
     wanted = [need[0], *need[5:8], *need[2:5]]
-    found = torch.ops.bitprop.spiking_backward(*grads, wanted, *arguments)
-    return _arranged(found, need, rest[:3])
+    return _arranged(back(*grads, wanted, *arguments), need, rest[:3])
 
 
 def _arranged(found: Sequence[Tensor], need: Sequence[bool], constants: Sequence[Tensor | None]) -> tuple[Any, ...]:
@@ -350,8 +369,9 @@ def _setup_recurrent(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ..
 
 def _pull_recurrent(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     x, weight, *rest, out, z = ctx.saved_tensors
-    if _differentiable(grads):
-        return tuple(_by_reference((x, ctx.steps, weight, *rest, *ctx.codes), 4, grads, True))
+    if differentiable(grads):
+        arguments = (x, ctx.steps, weight, *rest, *ctx.codes)
+        return tuple(by_reference(partial(SECOND_ORDER[0], True), arguments, grads[:4]))
     need = list(ctx.needs_input_grad)
     by_weight = need.pop(2)
     wanted = [need[0], *need[5:8], *need[2:5]]
@@ -363,12 +383,12 @@ def _pull_recurrent(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...
 
 
 for _name, _function, _fake in (
-    ("spiking", _forward, _fake_spiking),
-    ("spiking_backward", _backward, _fake_spiking_backward),
+    ("spiking", forward, _fake_spiking),
+    ("spiking_backward", backward, _fake_spiking_backward),
     ("spiking_recurrent", _recurrent, _fake_spiking_recurrent),
     ("spiking_recurrent_backward", _recurrent_backward, _fake_spiking_recurrent_backward),
 ):
     _LIBRARY.impl(_name, _function, "CPU")
     _LIBRARY._register_fake(_name, _fake)
-register_autograd("bitprop::spiking", _pull, setup_context=_setup, lib=_LIBRARY)
+register_autograd("bitprop::spiking", pull, setup_context=set_up, lib=_LIBRARY)
 register_autograd("bitprop::spiking_recurrent", _pull_recurrent, setup_context=_setup_recurrent, lib=_LIBRARY)

@@ -1,0 +1,178 @@
+// Spiking layers from Python: memory for results, and calls that a layer makes with currents of its own.
+#include <nanobind/stl/vector.h>
+
+#include <cstdlib>
+#include <mutex>
+
+#include "spiking_blocks.h"
+
+namespace bitprop {
+namespace {
+
+using namespace spiking;
+
+// --- memory for results ----------------------------------------------------------------------------------------------
+
+// A training step asks for the same sizes again and again.  The C library gives such memory back to the system in
+// between, and entering its pages anew takes longer than computing what they hold; so some of it is kept.  Of large
+// pieces the system may take back what it needs while they lie idle.
+class Store {
+  public:
+    static constexpr std::size_t kKept = std::size_t{256} << 20;
+    static constexpr std::size_t kLarge = std::size_t{8} << 20, kLargePage = std::size_t{2} << 20;
+
+    void* take(std::size_t bytes) {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            for (auto piece = free_.rbegin(); piece != free_.rend(); ++piece) {
+                if (piece->bytes != bytes) continue;
+                void* found = piece->start;
+                free_.erase(std::next(piece).base());
+                held_ -= bytes;
+                return found;
+            }
+        }
+        const std::size_t unit = bytes < kLarge ? 64 : kLargePage;
+        void* made = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
+        if (made == nullptr) throw std::bad_alloc();
+        expect_pages(static_cast<char*>(made), static_cast<Index>(bytes));
+        return made;
+    }
+    void give(void* start, std::size_t bytes) {
+        offer(start, bytes);
+        std::vector<Piece> surplus;
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            free_.push_back({start, bytes});
+            held_ += bytes;
+            while (held_ > kKept) {  // the oldest go
+                surplus.push_back(free_.front());
+                held_ -= free_.front().bytes;
+                free_.erase(free_.begin());
+            }
+        }
+        for (const Piece& piece : surplus) std::free(piece.start);
+    }
+
+  private:
+    struct Piece {
+        void* start;
+        std::size_t bytes;
+    };
+    // What the piece holds may be lost: the system takes its pages where it lacks memory, and only there.
+    static void offer(void* start, std::size_t bytes) {
+#if defined(MADV_FREE)
+        if (bytes >= kLarge) madvise(start, bytes / kLargePage * kLargePage, MADV_FREE);
+#else
+        (void)start, (void)bytes;
+#endif
+    }
+    std::mutex mutex_;
+    std::vector<Piece> free_;
+    std::size_t held_ = 0;
+};
+
+// Never destroyed: tensors may outlive the module.
+Store& store() {
+    static Store* const made = new Store;
+    return *made;
+}
+
+struct Lent {
+    void* start;
+    std::size_t bytes;
+};
+// A tensor whose memory comes from the store and goes back to it.
+template <class R>
+nb::ndarray<R> spiking_room(std::vector<std::size_t> shape) {
+    std::size_t bytes = sizeof(R);
+    for (const std::size_t side : shape) bytes *= side;
+    require(bytes > 0, "a shape without zeros");
+    Lent* lent = new Lent{store().take(bytes), bytes};
+    const nb::capsule owner(lent, [](void* given) noexcept {
+        Lent* back = static_cast<Lent*>(given);
+        store().give(back->start, back->bytes);
+        delete back;
+    });
+    return nb::ndarray<R>(static_cast<R*>(lent->start), shape.size(), shape.data(), owner);
+}
+
+// --- a layer's own currents
+// -------------------------------------------------------------------------------------------
+
+// Short rows of a block stay in the first cache with the state; where the tensors are in memory, going forward long
+// ones are read and written faster.
+constexpr Index kShortRow = 1 << 10, kLongRow = 1 << 14;
+constexpr Index kInCache = 1 << 22;  // numbers of a tensor
+
+Index row_width(Index count, Index most, int threads) {
+    return padded(std::min(most, std::max<Index>((count + threads - 1) / threads, 1)));
+}
+
+// All steps forward. `current` is overwritten by the surrogate's slopes: with them alone the way back is found.
+void spiking_fire(Tensor<float> current, Tensor<float> out, Index steps, nb::tuple codes, Maybe<const float> beta,
+                  Maybe<const float> second, Maybe<const float> theta, int threads) {
+    const Index count = count_of(out.size(), steps);
+    require(current.size() == out.size(), "current: the size of out");
+    const Forward<float> call{
+        steps, count, model_of(codes, beta, second, theta, count), {current.data(), count}, {}, {out.data(), count},
+        {}};
+    require(call.model.neuron != kIntegrator && !needs_all(call.model, false),
+            "model: a neuron that fires, and no hard reset");
+    const SpikingKernels& found = chosen_kernels();
+    nb::gil_scoped_release released;
+    expect_pages(out.data(), steps * count);
+    const Index width = row_width(count, count * steps <= kInCache ? kShortRow : kLongRow, threads);
+    over_blocks(count, steps, width, threads, [&](Index begin, Index size) {
+        const Scratch<float> scratch(kScratchRows * stride(size));
+        found.fire(call, {current.data(), count}, begin, size, scratch.start());
+    });
+}
+
+// All steps back through the slopes of spiking_fire, which g_x may replace; an integrator has none.
+void spiking_pull(Tensor<const float> g_out, Maybe<const float> slope, Index steps, nb::tuple codes,
+                  Maybe<const float> beta, Maybe<const float> second, Maybe<const float> theta, Tensor<float> g_x,
+                  Maybe<float> g_sum, int threads) {
+    const Index count = count_of(g_out.size(), steps);
+    require(g_x.size() == g_out.size(), "g_x: the size of g_out");
+    const Backward<float> call{steps,
+                               count,
+                               model_of(codes, beta, second, theta, count),
+                               false,
+                               {g_out.data(), count},
+                               {},
+                               {g_x.data(), count},
+                               {},
+                               nullptr,
+                               nullptr,
+                               nullptr,
+                               data_of(g_sum, count, "g_sum: one number for each neuron")};
+    const float* slopes = data_of(slope, steps * count, "slope: the size of g_out");
+    require(!needs_all(call.model, false) && (slopes != nullptr) == (call.model.neuron != kIntegrator),
+            "slope: of a neuron that fires, without a hard reset");
+    const SpikingKernels& found = chosen_kernels();
+    nb::gil_scoped_release released;
+    expect_pages(g_x.data(), steps * count);
+    over_blocks(count, steps, row_width(count, kShortRow, threads), threads, [&](Index begin, Index size) {
+        const Scratch<float> scratch(kScratchRows * stride(size));
+        float* from = slopes == nullptr ? nullptr : const_cast<float*>(slopes) + begin;
+        found.narrow.reverse(call, begin, size, {from, nullptr, nullptr, nullptr, nullptr, count}, scratch.start());
+    });
+}
+
+}  // namespace
+
+void bind_spiking_layer(nb::module_& module) {
+    const auto maybe = [](const char* name) { return nb::arg(name).none(); };
+    const nb::arg shape("shape"), steps("steps"), codes("codes"), threads("threads");
+    module.def("spiking_room_f32", spiking_room<float>, shape, "Memory for a result.");
+    module.def("spiking_room_f64", spiking_room<double>, shape, "Memory for a result.");
+    module.def("spiking_fire", spiking_fire, nb::arg("current"), nb::arg("out"), steps, codes, maybe("beta"),
+               maybe("second"), maybe("theta"), threads,
+               "All steps: spikes of currents [steps, n], which the surrogate's slopes replace.");
+    module.def("spiking_pull", spiking_pull, nb::arg("g_out"), maybe("slope"), steps, codes, maybe("beta"),
+               maybe("second"), maybe("theta"), nb::arg("g_x"), maybe("g_sum"), threads,
+               "Gradients by currents, and their sum over the steps; they may replace the slopes.");
+}
+
+}  // namespace bitprop
