@@ -12,7 +12,11 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
+# One target after the other, but for those that `test` runs side by side: each of them keeps one processor busy.
+TOGETHER ?= no
+ifeq ($(TOGETHER),no)
 .NOTPARALLEL:
+endif
 .PHONY: help demo test setup lint format types unit coverage docs prove bench kernels sanitize clean distclean
 
 PYTHON ?=
@@ -34,10 +38,11 @@ demo: setup ## set up, then run the main job end to end; results in demo/
 	@$(in) $(python) -m bitprop demo $(ARGS)
 
 test: setup ## set up, then run every check: lint, types, docs, unit
-	@failed=; for step in lint types docs unit; do \
-	    echo "== make $$step"; \
-	    $(again) $$step || failed="$$failed $$step"; \
-	done; \
+	@failed=; \
+	echo "== make lint types docs"; \
+	$(again) -k -j 2 --output-sync=target TOGETHER=yes lint types docs || failed="$$failed lint, types or docs"; \
+	echo "== make unit"; \
+	$(again) unit || failed="$$failed unit"; \
 	if [ -n "$$failed" ]; then echo "make test: failed:$$failed" >&2; exit 1; fi
 
 setup: ## system packages, .venv and dependencies; does nothing when they are up to date
