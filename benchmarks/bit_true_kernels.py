@@ -68,7 +68,7 @@ class Problem:
         module = kernels.extension()
         start = time.perf_counter()
         self.table = module.CountTable(self.r, self.q, BITS)
-        self.packed = module.PackedWeights(self.table, self.k_w)
+        self.packed = module.PackedWeights(self.table, self.k_w.numpy())
         self.out = torch.empty(samples, outputs, dtype=torch.int64)
         self.dense()
         self.first_call = time.perf_counter() - start
@@ -77,12 +77,14 @@ class Problem:
         return self.x @ self.w.t()
 
     def dense(self) -> torch.Tensor:
-        kernels.extension().dense(self.packed, self.k_x, False, self.out, torch.get_num_threads())
+        module = kernels.extension()
+        module.dense(self.packed, self.k_x.numpy(), False, self.out.numpy(), torch.get_num_threads())
         return self.out
 
     def dense_unpacked(self) -> torch.Tensor:
-        packed = kernels.extension().PackedWeights(self.table, self.k_w)
-        kernels.extension().dense(packed, self.k_x, False, self.out, torch.get_num_threads())
+        module = kernels.extension()
+        packed = module.PackedWeights(self.table, self.k_w.numpy())
+        module.dense(packed, self.k_x.numpy(), False, self.out.numpy(), torch.get_num_threads())
         return self.out
 
     def reference(self) -> torch.Tensor:

@@ -116,13 +116,14 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
     const std::size_t entries = piece.scheme == Scheme::direct32 || piece.scheme == Scheme::rank256 ? 32 : 16;
     const int cap = kCap[static_cast<int>(piece.scheme)];
     piece.rows = threshold_of_row.size();
-    piece.table.reserve(2 * piece.rows * kRowBytes);
-    std::memset(piece.table.data(), 0, 2 * piece.rows * kRowBytes);
+    const std::size_t row_bytes = kRowBytes[static_cast<int>(piece.scheme)], size = kSubtracts + piece.rows * row_bytes;
+    piece.table.reserve(size);
+    std::memset(piece.table.data(), 0, size);
     std::uint8_t counts[kMaxPoints + 1];  // the last of 256 does not fit, and no table needs it
     counts[0] = 0;
     for (std::size_t row = 0; row < piece.rows; ++row) {
-        std::uint8_t* adds = piece.table.data() + row * kRowBytes;
-        std::uint8_t* subtracts = adds + piece.rows * kRowBytes;
+        std::uint8_t* adds = piece.table.data() + row * row_bytes;
+        std::uint8_t* subtracts = adds + kSubtracts;
         for (std::size_t point = 0; point < points; ++point) {
             const bool marked = piece.row_numbers[point] < threshold_of_row[row];
             counts[point + 1] = static_cast<std::uint8_t>(counts[point] + marked);
@@ -134,7 +135,6 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
                 subtracts[entries + point / 8] = adds[entries + point / 8];
             }
         }
-        if (!direct) std::memset(subtracts + kFlipAt, 255, 16);
         for (std::size_t group = 0; !direct && group < entries; ++group) {
             const int count = counts[std::min(8 * group, points)];
             adds[group] = static_cast<std::uint8_t>(count);
@@ -161,13 +161,11 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
 
 const std::int16_t* Piece::counts() const {
     std::call_once(*counted_, [&] {
-        counts_.assign(2 * rows * (kMaxPoints + 1), 0);
+        counts_.assign(rows * (kMaxPoints + 1), 0);
         for (std::size_t row = 0; row < rows; ++row) {
             std::int16_t* const up = counts_.data() + row * (kMaxPoints + 1);
-            std::int16_t* const down = up + rows * (kMaxPoints + 1);
             for (std::size_t point = 0; point < row_numbers.size(); ++point) {
                 up[point + 1] = static_cast<std::int16_t>(up[point] + (row_numbers[point] < threshold_of_row[row]));
-                down[point + 1] = static_cast<std::int16_t>(-up[point + 1]);
             }
         }
     });
@@ -180,22 +178,25 @@ void Lanes::make(Level level, const Piece& piece, const std::int32_t* values, st
                  bool is_signed, int threads) {
     const std::size_t lanes = padded_lanes(count, is_signed);
     const std::size_t size = round_up(inputs, kGroup) * lanes;
-    memory.reserve(2 * size + size / 8);
+    const TableKernels& kernels = BITPROP_CHOOSE(level, table_kernels);
+    const Scheme scheme = piece.scheme;
+    const std::size_t spread_bytes = kernels.spread_bytes(scheme);
+    memory.reserve(2 * size + size / kBlock * spread_bytes);
     std::uint8_t* index = memory.data();
     std::uint8_t* mask = index + size;
-    std::uint64_t* upper = reinterpret_cast<std::uint64_t*>(mask + size);
+    std::uint8_t* spread = mask + size;
     std::uint16_t* rank = memory.as<std::uint16_t>();
-    pack = {index, mask, upper, rank, lanes, size / lanes};
+    pack = {index, mask, spread, rank, lanes, size / lanes};
     const bool plain = level == Level::portable;
-    const bool masked = piece.scheme == Scheme::rank128 || piece.scheme == Scheme::rank256;
-    const bool halves = piece.scheme == Scheme::direct32 || piece.scheme == Scheme::rank256;
+    const bool masked = scheme == Scheme::rank128 || scheme == Scheme::rank256;
     const std::size_t padded = size / lanes;
     constexpr std::size_t step = kPack;  // inputs of a line read together: one line of the cache
     const std::uint16_t* const ranks = piece.lane_rank.data();
     const std::uint16_t* const codes = piece.lane_code.data();
     const CodePlanes* const planes = &piece.planes;
     const bool by_bytes = !plain && piece.lane_code.size() <= sizeof planes->index;
-    const auto pack_lanes = BITPROP_CHOOSE(level, table_kernels).pack;
+    const auto pack_lanes = kernels.pack;
+    const auto spread_lanes = kernels.spread;
     auto body = [=](long task) {
         const std::size_t first = static_cast<std::size_t>(task) * step, width = std::min(step, inputs - first);
         const auto place = [&](std::size_t lane) {
@@ -231,18 +232,10 @@ void Lanes::make(Level level, const Piece& piece, const std::int32_t* values, st
                 for (std::size_t lane = begin; lane < end; ++lane) put(lane, i, 0);
             }
         }
-        if (plain || !halves) return;
+        if (spread_bytes == 0) return;
         for (std::size_t block = 0; block < lanes / kBlock; ++block) {
-            for (std::size_t word = block * padded + first; word < block * padded + first + step; ++word) {
-                std::uint64_t bits = 0;
-                for (std::size_t byte = 0; byte < 8; ++byte) {
-                    std::uint64_t eight;
-                    std::memcpy(&eight, index + kBlock * word + 8 * byte, 8);
-                    // bit 4 of each byte, gathered in the topmost byte
-                    bits |= ((((eight >> 4) & 0x0101010101010101u) * 0x0102040810204080u) >> 56) << (8 * byte);
-                }
-                upper[word] = bits;
-            }
+            const std::size_t at = block * padded + first;
+            spread_lanes(index + at * kBlock, step, spread + at * spread_bytes);
         }
     };
     parallel_for(threads, static_cast<long>(padded / step), body);
@@ -257,7 +250,7 @@ void Rows::make(const Piece& piece, const std::int32_t* values, std::size_t coun
     pack = {entries, negatives, stride};
     std::fill(entries + count * stride, entries + padded * stride, std::uint16_t{0});
     const std::uint16_t* const symbols = piece.row_symbol.empty() ? nullptr : piece.row_symbol.data();
-    const unsigned below = static_cast<unsigned>(piece.rows * kRowBytes);
+    const unsigned row_bytes = static_cast<unsigned>(kRowBytes[static_cast<int>(piece.scheme)]);
     constexpr std::size_t step = 8;
     auto body = [=](long task) {
         const std::size_t first = static_cast<std::size_t>(task) * step;
@@ -268,14 +261,14 @@ void Rows::make(const Piece& piece, const std::int32_t* values, std::size_t coun
             if (symbols) {
                 for (std::size_t i = 0; i < inputs; ++i) {
                     const unsigned sign = line[i] < 0;
-                    out[i] = static_cast<std::uint16_t>(symbols[std::abs(line[i])] * kRowBytes + sign * below);
+                    out[i] = static_cast<std::uint16_t>(symbols[std::abs(line[i])] * row_bytes + sign * kSubtracts);
                     subtracting += sign;
                 }
             } else {
                 for (std::size_t i = 0; i < inputs; ++i) {
                     const unsigned sign = line[i] < 0;
                     out[i] =
-                        static_cast<std::uint16_t>(static_cast<unsigned>(std::abs(line[i])) * kRowBytes + sign * below);
+                        static_cast<std::uint16_t>(static_cast<unsigned>(std::abs(line[i])) * row_bytes + sign * kSubtracts);
                     subtracting += sign;
                 }
             }

@@ -41,10 +41,11 @@ class Weights {
     std::vector<std::unique_ptr<Lanes>> lanes_[2];
 };
 
-// Rows that several tables share, where they are named by thresholds: made by the first table that needs them.
+// Rows that several tables share, where they are named by thresholds and as long: made by the first table that needs
+// them.
 struct SharedRows {
     Rows rows;
-    bool made = false;
+    std::size_t made = 0;  // bytes of a row
 };
 
 // Sums of products, [x.lines, outputs]: of signed counts, or, for XNOR, of agreements less disagreements.

@@ -4,11 +4,13 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "bindings.h"
@@ -145,9 +147,10 @@ struct Thresholds {
 };
 
 // tables, for each length: at the correlation; then, where its slope is asked for, of the sources' own numbers, and one
-// for each of `signs` with the weights' numbers those of the activations or their mirror image.
+// for each of `signs` with the weights' numbers those of the activations or their mirror image. Returned: for each encoding, whether x and
+// whether w are within its range.
 template <class R>
-void forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::vector<const CountTable*> tables,
+std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::vector<const CountTable*> tables,
              Integers signs, Results<std::int32_t> kept, std::optional<Results<R>> by_correlation, Result<R> out,
              int threads) {
     const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
@@ -168,7 +171,14 @@ void forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::
     const Level level = family.level(), by_table = table_level();
     nb::gil_scoped_release released;
     std::fill_n(out.data(), size, R(0));
-    if (size == 0) return;
+    std::vector<std::pair<bool, bool>> fits;
+    for (const std::int64_t code : designs.codes) {
+        const auto within = [&](const Reals<R>& side) {
+            return kernels(level, R()).inside(side.data(), side.size(), static_cast<SlopeCode>(code));
+        };
+        fits.emplace_back(within(x), within(w));
+    }
+    if (size == 0) return fits;
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
     thread_local std::vector<std::int64_t> sums;
@@ -178,7 +188,7 @@ void forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::
         const bool xnor = static_cast<SlopeCode>(designs.codes[e]) == SlopeCode::bipolar;
         const Matrix k_x = of_x.make(level, x, designs.codes[e], designs.precision_bits);
         const Matrix k_w = of_w.make(level, w, designs.codes[e], designs.precision_bits);
-        rows.made = false;
+        rows.made = 0;
         for (std::size_t l = 0; l < count; ++l) {
             for (std::size_t table = 0; table < each; ++table) {
                 Weights weights(*tables[l * each + table], k_w);
@@ -198,6 +208,7 @@ void forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::
             }
         }
     }
+    return fits;
 }
 
 // In blocks of columns as SlopeLength has them; of the transposed matrix where `turned`.
@@ -328,7 +339,7 @@ void bind_mixture(nb::module_& module) {
              nb::arg("shifts"), nb::arg("gain"), nb::arg("limits"), nb::arg("precision_bits"));
     module.def("mixture", forward<float>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
                nb::arg("tables"), nb::arg("signs"), nb::arg("kept"), nb::arg("by_correlation").none(), nb::arg("out"),
-               nb::arg("threads"), "The mixture's output, and what the way back needs.");
+               nb::arg("threads"), "The mixture's output, what the way back needs, and which sides fit an encoding.");
     module.def("mixture", forward<double>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
                nb::arg("tables"), nb::arg("signs"), nb::arg("kept"), nb::arg("by_correlation").none(), nb::arg("out"),
                nb::arg("threads"));

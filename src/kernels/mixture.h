@@ -33,6 +33,8 @@ struct DesignSums {
 template <class R>
 struct MixtureKernels {
     void (*encode)(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out);
+    // Whether all values are in the encoding's range, so that its clamp changes none.
+    bool (*inside)(const R* values, std::size_t size, SlopeCode code);
     // Adds the design to `out`, [samples, outputs], and keeps its sums.
     void (*finish)(const DesignView<R>& view, const std::int64_t* total, std::int32_t* kept, R* out);
     // Gradients of the mean products, [samples, outputs]; adds to the sums. `by_correlation` may be null.

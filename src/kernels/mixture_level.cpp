@@ -37,6 +37,14 @@ void encode(const R* values, std::size_t size, SlopeCode code, int precision_bit
     encode_as<R, SlopeCode::bipolar>(values, size, one, out);
 }
 
+template <class R>
+bool inside(const R* values, std::size_t size, SlopeCode code) {
+    const R low = code == SlopeCode::unipolar ? R(0) : R(-1);
+    int outside = 0;  // what is not a number is outside too
+    for (std::size_t at = 0; at < size; ++at) outside |= !(values[at] >= low) | !(values[at] <= R(1));
+    return outside == 0;
+}
+
 template <class R, bool Scaled>
 R output(const DesignView<R>& view, std::int64_t total, std::size_t o) {
     std::int64_t value = total + view.bias_raw[o];
@@ -114,8 +122,8 @@ void back(const DesignView<R>& view, const R* grad, const std::int32_t* kept, co
 }  // namespace
 
 extern const MixtureKernelsOfLevel mixture_kernels;
-const MixtureKernelsOfLevel mixture_kernels = {{encode<float>, finish<float>, back<float>},
-                                               {encode<double>, finish<double>, back<double>}};
+const MixtureKernelsOfLevel mixture_kernels = {{encode<float>, inside<float>, finish<float>, back<float>},
+                                               {encode<double>, inside<double>, finish<double>, back<double>}};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop

@@ -19,6 +19,8 @@ namespace {
 
 const TableKernels& kernels(Level level) { return BITPROP_CHOOSE(level, table_kernels); }
 
+constexpr std::size_t kSquare = 16;
+
 // Ones of all streams of each line.
 std::vector<std::int64_t> line_ones(const std::vector<std::uint32_t>& ones, const Matrix& matrix) {
     std::vector<std::int64_t> sums(matrix.lines, 0);
@@ -37,11 +39,16 @@ Weights::Weights(const CountTable& table, std::vector<std::int32_t> values, std:
 }
 
 const RowPack& Weights::rows(std::size_t piece, int threads) {
-    const bool shared = table_.rows_are_thresholds();
     std::lock_guard<std::mutex> lock(mutex_);
     const std::vector<Piece>& pieces = table_.side(true);
+    const auto row_bytes = [&](std::size_t p) { return kRowBytes[static_cast<int>(pieces[p].scheme)]; };
     if (rows_.size() < pieces.size()) rows_.resize(pieces.size());
-    std::unique_ptr<Rows>& found = rows_[shared ? 0 : piece];
+    // rows named by thresholds and as long are the same
+    std::size_t first = piece;
+    for (std::size_t p = piece; table_.rows_are_thresholds() && p-- > 0;) {
+        if (row_bytes(p) == row_bytes(piece)) first = p;
+    }
+    std::unique_ptr<Rows>& found = rows_[first];
     if (!found) {
         found = std::make_unique<Rows>();
         found->make(pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, threads);
@@ -88,22 +95,25 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
 
     const bool shared_rows = table.rows_are_thresholds();
     if (!shared_rows) shared = nullptr;
-    if (shared && !shared->made) {
-        const Matrix& side = by_sample ? w : x;
-        shared->rows.make(pieces[0], side.values, side.lines, side.inputs, threads);
-        shared->made = true;
-    }
+    std::size_t scratch_made = 0;  // bytes of a row
     for (std::size_t p = 0; p < pieces.size(); ++p) {
         LanePack lane_pack;
         RowPack row_pack;
+        const std::size_t row_bytes = kRowBytes[static_cast<int>(pieces[p].scheme)];
+        if (shared && shared->made != row_bytes) {
+            const Matrix& side = by_sample ? w : x;
+            shared->rows.make(pieces[p], side.values, side.lines, side.inputs, threads);
+            shared->made = row_bytes;
+        }
         if (by_sample) {
             lane_scratch[0].make(level, pieces[p], x.values, samples, inputs, x.is_signed, threads);
             lane_pack = lane_scratch[0].pack;
             row_pack = shared ? shared->rows.pack : weights.rows(p, threads);
         } else {
             lane_pack = weights.lanes(level, p, threads);
-            if (!shared && (p == 0 || !shared_rows)) {
+            if (!shared && !(shared_rows && scratch_made == row_bytes)) {
                 row_scratch[0].make(pieces[p], x.values, samples, inputs, threads);
+                scratch_made = row_bytes;
             }
             row_pack = shared ? shared->rows.pack : row_scratch[0].pack;
         }
@@ -119,13 +129,23 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
         parallel_for(threads, static_cast<long>((rows + kTile - 1) / kTile), body);
     }
 
-    const std::int64_t* const second = is_signed ? total + count : nullptr;
-    for (std::size_t b = 0; b < samples; ++b) {
-        for (std::size_t o = 0; o < outputs; ++o) {
-            const std::size_t at = by_sample ? o * lanes + b : b * lanes + o;
-            out[b * outputs + o] = total[at] - (second ? second[at] : 0);
+    // turned over where samples are lanes, in squares that stay in the first cache
+    const std::uint8_t* const place = kernels(level).place;
+    const auto lane_of = [&](std::size_t line) { return line / kBlock * kBlock + place[line % kBlock]; };
+    auto take = [&](long task) {
+        const std::size_t first = static_cast<std::size_t>(task) * kSquare, last = std::min(first + kSquare, samples);
+        for (std::size_t begin = 0; begin < outputs; begin += kSquare) {
+            const std::size_t end = std::min(begin + kSquare, outputs);
+            for (std::size_t b = first; b < last; ++b) {
+                for (std::size_t o = begin; o < end; ++o) {
+                    const std::int64_t* const found = total + (by_sample ? o : b) * lanes;
+                    const std::size_t line = by_sample ? b : o;
+                    out[b * outputs + o] = found[lane_of(line)] - (is_signed ? found[lane_of(count + line)] : 0);
+                }
+            }
         }
-    }
+    };
+    parallel_for(threads, static_cast<long>((samples + kSquare - 1) / kSquare), take);
     if (!xnor) return;
     const std::vector<std::int64_t> x_ones = line_ones(table.ones(true), x), w_ones = line_ones(table.ones(false), w);
     const std::int64_t cycles = static_cast<std::int64_t>(table.length() * inputs);
@@ -192,17 +212,11 @@ using Values = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::de
 using Sums = nb::ndarray<std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 // Checks that thresholds are within +-2**precision_bits; whether some are negative.
-bool check_values(const std::int32_t* values, std::size_t size, int precision_bits) {
-    // the sign bits of values and of their distances to both ends, gathered without a branch
-    const std::uint32_t one = std::uint32_t{1} << precision_bits;
-    std::uint32_t negative = 0, outside = 0;
-    for (std::size_t i = 0; i < size; ++i) {
-        const std::uint32_t value = static_cast<std::uint32_t>(values[i]);
-        negative |= value;
-        outside |= (one - value) | (one + value);
-    }
-    require(outside >> 31 == 0, "thresholds: within +-2**precision_bits");
-    return negative >> 31;
+bool check_values(Level level, const std::int32_t* values, std::size_t size, int precision_bits) {
+    bool negative = false;
+    require(kernels(level).within(values, size, std::int32_t{1} << precision_bits, &negative),
+            "thresholds: within +-2**precision_bits");
+    return negative;
 }
 
 void make_table(CountTable* self, Numbers activation, Numbers weight, int precision_bits) {
@@ -219,7 +233,7 @@ void make_table(CountTable* self, Numbers activation, Numbers weight, int precis
 
 void make_weights(Weights* self, const CountTable& table, Values values) {
     require(values.shape(1) >= 1 && values.shape(1) <= 65536, "weights: 1 .. 65536 inputs");
-    check_values(values.data(), values.size(), table.precision_bits());
+    check_values(family.level(), values.data(), values.size(), table.precision_bits());
     new (self) Weights(table, {values.data(), values.data() + values.size()}, values.shape(0), values.shape(1));
 }
 
@@ -227,9 +241,9 @@ void run_dense(Weights& weights, Values x, bool xnor, Sums out, int threads) {
     const Matrix& w = weights.matrix();
     require(x.shape(1) == w.inputs, "x: as many inputs as the weights");
     require(out.shape(0) == x.shape(0) && out.shape(1) == w.lines, "out: [samples, outputs]");
-    const bool is_signed = check_values(x.data(), x.size(), weights.table().precision_bits());
-    if (out.size() == 0) return;
     const Level level = family.level();
+    const bool is_signed = check_values(level, x.data(), x.size(), weights.table().precision_bits());
+    if (out.size() == 0) return;
     nb::gil_scoped_release released;
     const Matrix matrix{x.data(), x.shape(0), x.shape(1), is_signed};
     require(!xnor || !(is_signed || w.is_signed), "thresholds of XNOR: not negative");

@@ -21,23 +21,24 @@ namespace bitprop {
 constexpr std::size_t kBlock = 64;       // lanes are padded to a multiple
 constexpr std::size_t kGroup = 16;       // inputs are padded to a multiple, with row 0
 constexpr std::size_t kMaxPoints = 256;  // of one piece
-// Bytes of a table's row: counts (direct); or P, M, and 16 bytes that flip the marks of what subtracts (rank).
-constexpr std::size_t kRowBytes = 80;
-constexpr std::size_t kFlipAt = 64;
-
 enum class Scheme : int { direct16, direct32, rank128, rank256 };
 
-// A table has every row twice, for what adds and for what subtracts: there the counts are negative (direct), and P is
-// kCap - P and the marks count as 8 less their ones (rank), which is kCap + 8 too much for every such input.
+// Bytes of a table's row by scheme: counts (direct), or P and M (rank). Short, and within a line of the cache, so that a
+// table stays in the first one; the same for short streams, so that they can share what names the rows.
+constexpr std::size_t kRowBytes[] = {32, 32, 32, 64};
+// A table has every row twice, for what adds and, kSubtracts bytes further on, for what subtracts: there the counts are
+// negative (direct), and P is kCap - P and the marks count as 8 less their ones (rank), which is kCap + 8 too much for
+// every such input.
+constexpr std::size_t kSubtracts = 1 << 15;
 constexpr int kCap[] = {0, 0, 127, 255};
 
 // Lanes packed for one piece: blocks of kBlock lanes, each with all inputs. Vector levels: per input and lane a byte
-// `index` (entry in bits 0-3, the upper 16 entries have bit 4; 0x80 gives the count 0) and a byte `mask`; `upper` has
-// bit 4 of 64 lanes in a word. Portable: `rank`.
+// `index` (entry in bits 0-3, the upper 16 entries have bit 4; 0x80 gives the count 0) and a byte `mask`; `spread` is what
+// a level makes of them beside. Portable: `rank`.
 struct LanePack {
     const std::uint8_t* index;
     const std::uint8_t* mask;
-    const std::uint64_t* upper;
+    const std::uint8_t* spread;
     const std::uint16_t* rank;
     std::size_t lanes;   // a multiple of kBlock
     std::size_t inputs;  // a multiple of kGroup
@@ -52,8 +53,8 @@ struct RowPack {
 
 struct PieceView {
     Scheme scheme;
-    const std::uint8_t* table;   // rows of kRowBytes, aligned
-    const std::int16_t* counts;  // portable: rows of kMaxPoints + 1 counts, negative in what subtracts
+    const std::uint8_t* table;   // aligned
+    const std::int16_t* counts;  // portable: kMaxPoints + 1 counts for each row that adds
     std::int64_t weight;         // how often each point occurs
 };
 
@@ -67,13 +68,20 @@ struct CodePlanes {
 
 struct TableKernels {
     // out[row, lane] += weight * (sum of counts that add - sum of counts that subtract), for kTile rows or fewer (an
-    // even number) from `first` on and all lanes; out has a line of lanes for each of them.
+    // even number) from `first` on and all lanes; out has a line of lanes for each of them, in each kBlock of them lane l
+    // at place[l].
+    const std::uint8_t* place;
     void (*tile)(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first,
                  std::size_t count, std::int64_t* out);
     // Codes of kPack lanes for kPack inputs. Thresholds are sign * lines[lane * stride + input], 0 if that is negative,
     // and at most 256; their codes go to index and, if there is one, mask, inputs kBlock apart.
     void (*pack)(const std::int32_t* lines, std::size_t stride, std::int32_t sign, const CodePlanes& codes,
                  std::uint8_t* index, std::uint8_t* mask);
+    // Whether thresholds are within +-one, and whether some are negative.
+    bool (*within)(const std::int32_t* values, std::size_t size, std::int32_t one, bool* negative);
+    // Bytes of `spread` for each kBlock lanes of an input, and how it is made for `count` times as many.
+    std::size_t (*spread_bytes)(Scheme scheme);
+    void (*spread)(const std::uint8_t* index, std::size_t count, std::uint8_t* to);
 };
 
 namespace portable {

@@ -10,25 +10,56 @@ namespace BITPROP_LEVEL {
 namespace {
 
 #if BITPROP_LEVEL_NUMBER == 0
+constexpr std::size_t place(std::size_t lane) { return lane; }
+#endif
+
+struct Places {
+    std::uint8_t at[kBlock] = {};
+    constexpr Places() {
+        for (std::size_t lane = 0; lane < kBlock; ++lane) at[lane] = static_cast<std::uint8_t>(place(lane));
+    }
+};
+constexpr Places places;
+
+bool within(const std::int32_t* values, std::size_t size, std::int32_t one, bool* negative) {
+    // the sign bits of values and of their distances to both ends, gathered without a branch
+    const std::uint32_t end = static_cast<std::uint32_t>(one);
+    std::uint32_t below = 0, outside = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+        const std::uint32_t value = static_cast<std::uint32_t>(values[i]);
+        below |= value;
+        outside |= (end - value) | (end + value);
+    }
+    *negative = below >> 31;
+    return outside >> 31 == 0;
+}
+
+#if BITPROP_LEVEL_NUMBER == 0
 
 void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first, std::size_t count,
           std::int64_t* out) {
+    const std::size_t row_bytes = kRowBytes[static_cast<int>(piece.scheme)];
     for (std::size_t row = first; row < first + count; ++row, out += lanes.lanes) {
         const std::uint16_t* entries = rows.entries + row * rows.stride;
         for (std::size_t block = 0; block < lanes.lanes; block += kBlock) {
-            std::int32_t total[kBlock] = {};  // 2**16 inputs of at most 2**8
+            std::int32_t total[2][kBlock] = {};  // of what adds and what subtracts: 2**16 inputs of at most 2**8
             for (std::size_t i = 0; i < rows.stride; ++i) {
                 const std::uint16_t* rank = lanes.rank + block * lanes.inputs + i * kBlock;
-                const std::int16_t* counts = piece.counts + entries[i] / kRowBytes * (kMaxPoints + 1);
-                for (std::size_t lane = 0; lane < kBlock; ++lane) total[lane] += counts[rank[lane]];
+                const std::int16_t* counts = piece.counts + entries[i] % kSubtracts / row_bytes * (kMaxPoints + 1);
+                std::int32_t* const to = total[entries[i] / kSubtracts];
+                for (std::size_t lane = 0; lane < kBlock; ++lane) to[lane] += counts[rank[lane]];
             }
-            for (std::size_t lane = 0; lane < kBlock; ++lane) out[block + lane] += piece.weight * total[lane];
+            for (std::size_t lane = 0; lane < kBlock; ++lane) {
+                out[block + lane] += piece.weight * (total[0][lane] - total[1][lane]);
+            }
         }
     }
 }
 
 // Lanes of this level are ranks, and are not packed in bytes.
 constexpr decltype(TableKernels::pack) pack = nullptr;
+std::size_t spread_bytes(Scheme) { return 0; }
+constexpr decltype(TableKernels::spread) spread = nullptr;
 
 #else
 
@@ -113,48 +144,96 @@ void pack(const std::int32_t* lines, std::size_t stride, std::int32_t sign, cons
 // Two rows at once share what is loaded for the lanes; inputs in chunks, whose lanes stay in the first cache.
 constexpr int kRows = 2;
 constexpr std::size_t kChunk = 112;
+constexpr std::size_t kUpperBytes = kBlock / 8;
+// What turns the marks over, of a row that adds and of one that subtracts.
+alignas(16) constexpr std::uint64_t kFlips[] = {0, ~std::uint64_t{0}};
 
-// Sums of 16 bits for the even and the odd lanes.
+// Sums of 16 bits: of the bytes of both lanes of a word, the odd one's 256 times, and of the odd one's.
 struct Sums {
-    Bytes even = zero(), odd = zero();
+    Bytes words = zero(), odd_ones = zero();
 
     void add(Bytes bytes) {
-        even = add16(even, low_of_16(bytes));
-        odd = add16(odd, high_of_16(bytes));
+        words = add16(words, bytes);
+        odd_ones = add16(odd_ones, high_of_16(bytes));
     }
-    template <int Bits>
-    void add_times(Bytes bytes) {
-        even = add16(even, times_power<Bits>(low_of_16(bytes)));
-        odd = add16(odd, times_power<Bits>(high_of_16(bytes)));
+    Bytes odd() const { return odd_ones; }
+    Bytes even() const { return sub16(words, times_power<8>(odd_ones)); }
+};
+
+// Bytes added carry-save, as on paper but for each bit of a byte: of three numbers of one weight come one of that and
+// one of twice that weight. The number of the next one, modulo 4, is known where it is added. What weighs 4 is summed.
+struct Carried {
+    Bytes ones = zero(), twos = zero(), kept, waiting;
+    Sums fours;
+
+    void add(int number, Bytes bytes) {
+        Bytes carry;
+        if (number % 2 == 0) {
+            kept = bytes;
+            return;
+        }
+        full_add(ones, carry, kept, bytes);
+        if (number % 4 == 1) {
+            waiting = carry;
+            return;
+        }
+        full_add(twos, carry, waiting, carry);
+        fours.add(carry);
     }
 };
 
-// Up to 32 points. Sums of bytes are signed; adding 128 makes them the same bits unsigned, one bias for each such sum.
-template <bool Two>
+// 16-bit sums of both lanes of a word, of bytes or of their sums that weigh more.
+struct Total {
+    Bytes even = zero(), odd = zero();
+
+    template <int Bits>
+    void add(const Sums& sums) {
+        even = add16(even, times_power<Bits>(sums.even()));
+        odd = add16(odd, times_power<Bits>(sums.odd()));
+    }
+    template <int Bits>
+    void add(Bytes bytes) {
+        even = add16(even, times_power<Bits>(low_of_16(bytes)));
+        odd = add16(odd, times_power<Bits>(high_of_16(bytes)));
+    }
+    void add(const Carried& carried) {
+        add<2>(carried.fours);
+        add<1>(carried.twos);
+        add<0>(carried.ones);
+    }
+};
+
+// Up to 32 points. Sums of `Together` counts fit a signed byte; adding 128 makes them the same bits unsigned, one bias
+// for each such sum.
+template <bool Two, int Together>
 void direct(const PieceView& piece, const LanePack& lanes, std::size_t at, const std::uint16_t* const* entries,
             std::size_t begin, std::size_t end, std::int32_t* const* total) {
-    constexpr std::size_t together = Two ? 2 : 4;  // counts whose sum fits a byte
-    Sums sums[kRows];
-    for (std::size_t i = begin; i < end; i += together) {
+    Carried carried[kRows];
+    for (std::size_t i = begin; i < end; i += kGroup) {
         Bytes sum[kRows];
-        for (Bytes& one : sum) one = all(128);
-#pragma GCC unroll 4
-        for (std::size_t j = i; j < i + together; ++j) {
-            const Bytes index = load(lanes.index + at + j * kBlock);
+#pragma GCC unroll 16
+        for (int j = 0; j < static_cast<int>(kGroup); ++j) {
+            const std::size_t here = at + (i + j) * kBlock;
+            const Bytes index = load(lanes.index + here);
             for (int r = 0; r < kRows; ++r) {
-                const std::uint8_t* table = piece.table + entries[r][j];
+                const std::uint8_t* table = piece.table + entries[r][i + j];
+                if (j % Together == 0) sum[r] = all(128);
                 if constexpr (Two) {
-                    const Upper upper = upper_half(lanes.upper, at + j * kBlock, index);
+                    const Upper upper = upper_half(lanes.spread + (at / kBlock + i + j) * kUpperBytes, index);
                     sum[r] = add8(sum[r], look_up_two(load16(table), load16(table + 16), index, upper));
                 } else {
                     sum[r] = add8(sum[r], look_up(load16(table), index));
                 }
+                if (j % Together == Together - 1) carried[r].add(j / Together, sum[r]);
             }
         }
-        for (int r = 0; r < kRows; ++r) sums[r].add(sum[r]);
     }
-    const std::int32_t bias = static_cast<std::int32_t>(128 * ((end - begin) / together));
-    for (int r = 0; r < kRows; ++r) add_wide(total[r], sums[r].even, sums[r].odd, bias);
+    const std::int32_t bias = 128 * static_cast<std::int32_t>((end - begin) / Together);
+    for (int r = 0; r < kRows; ++r) {
+        Total found;
+        found.add(carried[r]);
+        add_wide(total[r], found.even, found.odd, bias);
+    }
 }
 
 // Counters of the ones of byte lanes, carry-save: the bits of `ones` weigh 1, of `twos` 2, and so on.
@@ -166,46 +245,54 @@ struct Marks {
 template <bool Two, int Together>
 void rank(const PieceView& piece, const LanePack& lanes, std::size_t at, const std::uint16_t* const* entries,
           std::size_t begin, std::size_t end, std::int32_t* const* total) {
-    Sums sums[kRows];
+    Carried carried[kRows];
     Marks marks[kRows];
     for (std::size_t i = begin; i < end; i += kGroup) {
-        Bytes before[kRows], kept[kRows], waiting[kRows][3];
-#pragma GCC unroll 16
-        for (int j = 0; j < static_cast<int>(kGroup); ++j) {
-            const std::size_t here = at + (i + j) * kBlock;
-            const Bytes index = load(lanes.index + here), mask = load(lanes.mask + here);
+        Bytes waiting[kRows][3];
+#pragma GCC unroll 8
+        for (int j = 0; j < static_cast<int>(kGroup); j += 2) {
+            // two inputs for one row after the other, so that little is held
+            Bytes index[2], mask[2];
+            Upper upper[2];
+            for (int k = 0; k < 2; ++k) {
+                const std::size_t here = at + (i + j + k) * kBlock;
+                index[k] = load(lanes.index + here);
+                mask[k] = load(lanes.mask + here);
+                upper[k] = Two ? upper_half(lanes.spread + (at / kBlock + i + j + k) * kUpperBytes, index[k]) : Upper{};
+            }
             for (int r = 0; r < kRows; ++r) {
-                const std::uint8_t* table = piece.table + entries[r][i + j];
-                Bytes p, m;
-                if constexpr (Two) {
-                    const Upper upper = upper_half(lanes.upper, here, index);
-                    p = look_up_two(load16(table), load16(table + 16), index, upper);
-                    m = look_up_two(load16(table + 32), load16(table + 48), index, upper);
+                Bytes p[2], m[2];
+                for (int k = 0; k < 2; ++k) {
+                    const std::size_t entry = entries[r][i + j + k];
+                    const std::uint8_t* table = piece.table + entry;
+                    if constexpr (Two) {
+                        p[k] = look_up_two(load16(table), load16(table + 16), index[k], upper[k]);
+                        m[k] = look_up_two(load16(table + 32), load16(table + 48), index[k], upper[k]);
+                    } else {
+                        p[k] = look_up(load16(table), index[k]);
+                        m[k] = look_up(load16(table + 16), index[k]);
+                    }
+                    m[k] = masked_and_flipped(m[k], mask[k], load8(kFlips + entry / kSubtracts));
+                }
+                if constexpr (Together == 2) {
+                    carried[r].add(j / 2, add8(p[0], p[1]));
                 } else {
-                    p = look_up(load16(table), index);
-                    m = look_up(load16(table + 16), index);
+                    carried[r].add(j, p[0]);
+                    carried[r].add(j + 1, p[1]);
                 }
-                m = masked_and_flipped(m, mask, load16(table + kFlipAt));
-                before[r] = j % Together ? add8(before[r], p) : p;
-                if (j % Together == Together - 1) sums[r].add(before[r]);
-                // a counter of bits, as in addition on paper: two of one weight and what is there make a carry
                 Bytes carry;
-                if (j % 2 == 0) {
-                    kept[r] = m;
-                    continue;
-                }
-                full_add(marks[r].ones, carry, kept[r], m);
-                if (j % 4 == 1) {
+                full_add(marks[r].ones, carry, m[0], m[1]);
+                if (j % 4 == 0) {
                     waiting[r][0] = carry;
                     continue;
                 }
                 full_add(marks[r].twos, carry, waiting[r][0], carry);
-                if (j % 8 == 3) {
+                if (j % 8 == 2) {
                     waiting[r][1] = carry;
                     continue;
                 }
                 full_add(marks[r].fours, carry, waiting[r][1], carry);
-                if (j == 7) {
+                if (j == 6) {
                     waiting[r][2] = carry;
                     continue;
                 }
@@ -215,20 +302,35 @@ void rank(const PieceView& piece, const LanePack& lanes, std::size_t at, const s
         }
     }
     for (int r = 0; r < kRows; ++r) {
-        sums[r].template add_times<4>(marks[r].sixteens);
-        sums[r].template add_times<3>(ones_of(marks[r].eights));
-        sums[r].template add_times<2>(ones_of(marks[r].fours));
-        sums[r].template add_times<1>(ones_of(marks[r].twos));
-        sums[r].add(ones_of(marks[r].ones));
-        add_wide(total[r], sums[r].even, sums[r].odd, 0);
+        Total found;
+        found.add(carried[r]);
+        found.add<4>(marks[r].sixteens);
+        found.add<3>(ones_of(marks[r].eights));
+        found.add<2>(ones_of(marks[r].fours));
+        found.add<1>(ones_of(marks[r].twos));
+        found.add<0>(ones_of(marks[r].ones));
+        add_wide(total[r], found.even, found.odd, 0);
     }
 }
+
+// AVX2 has what it needs in the bytes themselves.
+#if BITPROP_LEVEL_NUMBER >= 2
+std::size_t spread_bytes(Scheme scheme) {
+    return scheme == Scheme::direct32 || scheme == Scheme::rank256 ? kUpperBytes : 0;
+}
+void spread(const std::uint8_t* index, std::size_t count, std::uint8_t* to) {
+    for (std::size_t at = 0; at < count; ++at) store_upper_half(to + at * kUpperBytes, load(index + at * kBlock));
+}
+#else
+std::size_t spread_bytes(Scheme) { return 0; }
+constexpr decltype(TableKernels::spread) spread = nullptr;
+#endif
 
 void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first, std::size_t count,
           std::int64_t* out) {
     auto* chosen = rank<true, 1>;
-    if (piece.scheme == Scheme::direct16) chosen = direct<false>;
-    if (piece.scheme == Scheme::direct32) chosen = direct<true>;
+    if (piece.scheme == Scheme::direct16) chosen = direct<false, 4>;
+    if (piece.scheme == Scheme::direct32) chosen = direct<true, 2>;
     if (piece.scheme == Scheme::rank128) chosen = rank<false, 2>;
     const bool counts_down = piece.scheme == Scheme::rank128 || piece.scheme == Scheme::rank256;
     const std::int64_t extra = counts_down ? kCap[static_cast<int>(piece.scheme)] + 8 : 0;
@@ -247,7 +349,7 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
         for (std::size_t row = 0; row < count; ++row) {
             std::int64_t* const line = out + row * lanes.lanes + lane;
             const std::int64_t surplus = extra * rows.negative[first + row];
-            for (std::size_t l = 0; l < kWidth; ++l) line[l] += piece.weight * (totals[row][place(l)] - surplus);
+            for (std::size_t l = 0; l < kWidth; ++l) line[l] += piece.weight * (totals[row][l] - surplus);
         }
     }
 }
@@ -257,7 +359,7 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
 }  // namespace
 
 extern const TableKernels table_kernels;
-const TableKernels table_kernels = {tile, pack};
+const TableKernels table_kernels = {places.at, tile, pack, within, spread_bytes, spread};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop

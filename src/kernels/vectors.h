@@ -25,6 +25,7 @@ inline Bytes masked_and_flipped(Bytes v, Bytes mask, Bytes flip) {
 }
 inline Bytes add8(Bytes a, Bytes b) { return _mm512_add_epi8(a, b); }
 inline Bytes add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
+inline Bytes sub16(Bytes a, Bytes b) { return _mm512_sub_epi16(a, b); }
 inline Bytes high_of_16(Bytes a) { return _mm512_srli_epi16(a, 8); }
 inline Bytes low_of_16(Bytes a) { return _mm512_and_si512(a, _mm512_set1_epi16(255)); }
 template <int Bits>
@@ -36,16 +37,21 @@ inline Bytes high_nibbles(Bytes a) { return both(_mm512_srli_epi16(a, 4), all(15
 inline Bytes load16(const std::uint8_t* at) {
     return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
+inline Bytes load8(const std::uint64_t* at) { return _mm512_set1_epi64(static_cast<long long>(*at)); }
 inline Bytes look_up(Bytes table, Bytes index) { return _mm512_shuffle_epi8(table, index); }
+// Lanes of the upper 16 entries, ready in memory.
 using Upper = __mmask64;
-inline Upper upper_half(const std::uint64_t* words, std::size_t lane, Bytes) { return words[lane / 64]; }
+inline Upper upper_half(const std::uint8_t* word, Bytes) { return _load_mask64(reinterpret_cast<__mmask64*>(const_cast<std::uint8_t*>(word))); }
+inline void store_upper_half(std::uint8_t* word, Bytes index) {
+    _store_mask64(reinterpret_cast<__mmask64*>(word), _mm512_test_epi8_mask(index, all(16)));
+}
 inline Bytes look_up_two(Bytes low, Bytes high, Bytes index, Upper upper) {
     return _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(low, index), upper, high, index);
 }
 inline void full_add(Bytes& sum, Bytes& carry, Bytes a, Bytes b) {
-    const Bytes before = sum;
-    sum = _mm512_ternarylogic_epi64(before, a, b, 0x96);
-    carry = _mm512_ternarylogic_epi64(before, a, b, 0xE8);
+    sum = _mm512_ternarylogic_epi64(sum, a, b, 0x96);
+    // from the new sum, so that no register is copied: a where a and b are the same, else the old sum, which is not it
+    carry = _mm512_ternarylogic_epi64(a, b, sum, 0xD4);
 }
 // 16-bit sums of the even and of the odd lanes, less a bias, added to 32-bit ones in the order of `place`
 inline void add_wide(std::int32_t* total, Bytes even, Bytes odd, std::int32_t bias) {
@@ -71,6 +77,7 @@ inline Bytes both(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
 inline Bytes masked_and_flipped(Bytes v, Bytes mask, Bytes flip) { return _mm256_xor_si256(both(v, mask), flip); }
 inline Bytes add8(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
 inline Bytes add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
+inline Bytes sub16(Bytes a, Bytes b) { return _mm256_sub_epi16(a, b); }
 inline Bytes high_of_16(Bytes a) { return _mm256_srli_epi16(a, 8); }
 inline Bytes low_of_16(Bytes a) { return _mm256_and_si256(a, _mm256_set1_epi16(255)); }
 template <int Bits>
@@ -81,9 +88,10 @@ inline Bytes high_nibbles(Bytes a) { return both(_mm256_srli_epi16(a, 4), all(15
 inline Bytes load16(const std::uint8_t* at) {
     return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
+inline Bytes load8(const std::uint64_t* at) { return _mm256_set1_epi64x(static_cast<long long>(*at)); }
 inline Bytes look_up(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
 using Upper = __m256i;
-inline Upper upper_half(const std::uint64_t*, std::size_t, Bytes index) { return _mm256_slli_epi16(index, 3); }
+inline Upper upper_half(const std::uint8_t*, Bytes index) { return _mm256_slli_epi16(index, 3); }
 inline Bytes look_up_two(Bytes low, Bytes high, Bytes index, Upper upper) {
     return _mm256_blendv_epi8(_mm256_shuffle_epi8(low, index), _mm256_shuffle_epi8(high, index), upper);
 }
@@ -105,7 +113,9 @@ inline void add_wide(std::int32_t* total, Bytes even, Bytes odd, std::int32_t bi
 #endif
 
 // Where add_wide puts a lane.
-inline std::size_t place(std::size_t lane) { return (lane % 2) * (kWidth / 2) + lane / 2; }
+constexpr std::size_t place(std::size_t lane) {
+    return lane / kWidth * kWidth + (lane % 2) * (kWidth / 2) + lane % kWidth / 2;
+}
 
 // Ones of each byte.
 inline Bytes ones_of(Bytes v) {

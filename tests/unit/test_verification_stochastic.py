@@ -261,7 +261,7 @@ def test_a_wrong_local_slope_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
-@pytest.mark.parametrize("place", range(7))
+@pytest.mark.parametrize("place", range(1, 8))
 def test_a_wrong_gradient_of_the_native_mixture_fails(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
     right = _Mixed.backward
 

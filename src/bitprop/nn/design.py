@@ -119,6 +119,8 @@ class DesignVariables(nn.Module):
             chosen = torch.zeros_like(logits, requires_grad=False)
             chosen[_first_largest(logits)] = 1.0
             return chosen
+        if len(logits) == 1:  # certain, whatever its logit
+            return torch.ones_like(logits, requires_grad=False)
         return torch.softmax(logits / self.temperature, dim=0)
 
     def length_probabilities(self) -> Tensor:

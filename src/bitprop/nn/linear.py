@@ -30,7 +30,7 @@ from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
 from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants
 from bitprop.nn.design import DesignChoice, DesignVariables
-from bitprop.nn.mixture import Mixture, mix_natively
+from bitprop.nn.mixture import Learned, Mixture, Numbers, mix_natively
 from bitprop.nn.native import stream_sum, stream_sums
 from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
 from bitprop.nn.sources import LAYOUTS, LayerSources, layer_sources
@@ -146,6 +146,7 @@ class SCLinear(nn.Module):
             for length in self.design.lengths
         }
         self._numbers: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+        self._arrays: dict[tuple[int, int], Numbers] = {}
         init = init if init is not None else torch.Generator().manual_seed(0)
         spread = 0.6
         self.weight = nn.Parameter((torch.rand(out_features, in_features, generator=init) * 2 - 1) * spread)
@@ -276,9 +277,18 @@ class SCLinear(nn.Module):
         over the range while the weights are learned (dithered quantisation: Roberts, 1962).
         """
         r, s, t = self.numbers(length)
-        one = 1 << self.precision_bits
-        moved = round(self.dither * one / length)
-        return (r if moved == 0 else (r + moved) % one), s, t
+        moved = self._moved(length)
+        return (r if moved == 0 else (r + moved) % (1 << self.precision_bits)), s, t
+
+    def _moved(self, length: int) -> int:
+        return round(self.dither * (1 << self.precision_bits) / length)
+
+    def _training_arrays(self, length: int) -> Numbers:
+        """:meth:`_training_numbers` as arrays, kept: a dither moves a length's numbers to few places."""
+        key = length, self._moved(length)
+        if key not in self._arrays:
+            self._arrays[key] = cast(Numbers, tuple(side.numpy() for side in self._training_numbers(length)))
+        return self._arrays[key]
 
     def _drawn_numbers(self, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Ideal random numbers: independent for every input and cycle, shared by the samples of the batch."""
@@ -310,8 +320,11 @@ class SCLinear(nn.Module):
         )
 
     def _scale(self, length: int) -> tuple[int, int]:
-        gain = math.exp(float(self.log_gain.detach()))
-        return scale_constants(gain, length, self.precision_bits, self.scale_bits)
+        return self._scales([length])[0]
+
+    def _scales(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
+        gain = math.exp(self.log_gain.item())
+        return [scale_constants(gain, length, self.precision_bits, self.scale_bits) for length in lengths]
 
     @torch.no_grad()
     def forward_raw(self, x_raw: Tensor) -> Tensor:
@@ -382,14 +395,17 @@ class SCLinear(nn.Module):
     def _mixed_natively(
         self, x: Tensor, encodings: list[str], lengths: list[int], p_encodings: Tensor, p_lengths: Tensor
     ) -> Tensor | None:
-        design, correlation = self.design, self.design.correlation()
-        numbers = [tuple(side.numpy() for side in self._training_numbers(length)) for length in lengths]
+        design, correlation, gain = self.design, self.design.correlation(), self.gain
+        learned = Learned(x, self.weight, self.bias, gain, p_encodings, p_lengths, correlation)
+        if not learned.fits(max(lengths)):
+            return None
+        scales = [(0, 0)] * len(lengths) if self.activation == "logits" else self._scales(lengths)
         mixture = Mixture(
             encodings=tuple(encodings),
             lengths=tuple(lengths),
-            numbers=cast(Any, tuple(numbers)),
+            numbers=tuple(self._training_arrays(length) for length in lengths),
             local=tuple(self._is_local(length) for length in lengths),
-            scales=tuple((0, 0) if self.activation == "logits" else self._scale(length) for length in lengths),
+            scales=tuple(scales),
             limits=self.value_range(),
             precision_bits=self.precision_bits,
             correlation_raw=design.quantised(correlation),
@@ -397,7 +413,7 @@ class SCLinear(nn.Module):
             independent=self.layout == "independent",
             soft=self._soft,
         )
-        return mix_natively(x, self.weight, self.bias, self.gain, p_encodings, p_lengths, correlation, mixture)
+        return mix_natively(learned, mixture)
 
     def _mixed_plainly(
         self,

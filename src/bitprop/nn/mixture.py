@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,46 @@ from bitprop import kernels
 from bitprop.formats import encoding_of
 from bitprop.nn.native import SLOPE_CODES, count_table
 
-__all__ = ["Mixture", "mix_natively"]
+__all__ = ["Learned", "Mixture", "Numbers", "mix_natively"]
 
-Numbers = npt.NDArray[np.int64]
+Sequence = npt.NDArray[np.int64]
+Numbers = tuple[Sequence, Sequence, Sequence]
+"""``R_t``, ``S_t`` and ``T_t`` of one length, ``[L]`` each."""
 # Sums are kept in 32 bits.
 _LARGEST_SUM = 2**31 - 1
+
+
+class Learned(NamedTuple):
+    """The tensors of one forward pass, in which it has gradients.
+
+    Attributes:
+        x: real activations ``[B, I]``.
+        weight: ``[O, I]``.
+        bias: ``[O]``.
+        gain: a scalar.
+        p_encodings: probabilities of the mixture's encodings.
+        p_lengths: probabilities of its lengths.
+        correlation: a scalar.
+    """
+
+    x: Tensor
+    weight: Tensor
+    bias: Tensor
+    gain: Tensor
+    p_encodings: Tensor
+    p_lengths: Tensor
+    correlation: Tensor
+
+    def fits(self, longest: int) -> bool:
+        """Whether a kernel can give the output, with lengths up to this one."""
+        dtype, inputs = self.x.dtype, self.x.shape[1]
+        return (
+            not torch.compiler.is_compiling()
+            and dtype in (torch.float32, torch.float64)
+            and 0 < longest * inputs <= _LARGEST_SUM
+            and all(t.dtype == dtype and t.is_cpu for t in self[:-1])
+            and kernels.extension() is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +84,7 @@ class Mixture:
 
     encodings: tuple[str, ...]
     lengths: tuple[int, ...]
-    numbers: tuple[tuple[Numbers, Numbers, Numbers], ...]
+    numbers: tuple[Numbers, ...]
     local: tuple[bool, ...]
     scales: tuple[tuple[int, int], ...]
     limits: tuple[int, int]
@@ -63,14 +98,14 @@ class Mixture:
         """The sides on which the correlation's slope is taken: both at zero."""
         return [sign for sign in (1, -1) if self.correlation_raw * sign >= 0] if self.learns_correlation else []
 
-    def _mixed(self, r: Numbers, s: Numbers, t: Numbers, correlation_raw: int) -> Numbers:
+    def _mixed(self, r: Sequence, s: Sequence, t: Sequence, correlation_raw: int) -> Sequence:
         """:func:`bitprop.nn.bit_true.mix_numbers`."""
         if correlation_raw == 0:
             return s
         other = r if correlation_raw > 0 else (1 << self.precision_bits) - 1 - r
         return np.where(t < abs(correlation_raw), other, s)
 
-    def pairs(self) -> list[list[tuple[Numbers, Numbers]]]:
+    def pairs(self) -> list[list[tuple[Sequence, Sequence]]]:
         """For each length the sequences of its sums: at the correlation, and where its slope is wanted at the ends."""
         one = 1 << self.precision_bits
         found = []
@@ -85,20 +120,10 @@ class Mixture:
 
 class _Mixed(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        gain: Tensor,
-        p_encodings: Tensor,
-        p_lengths: Tensor,
-        correlation: Tensor,
-        mixture: Mixture,
-    ) -> Tensor:
-        native, threads = kernels.extension(), torch.get_num_threads()
-        x, weight = x.contiguous(), weight.contiguous()
-        ctx.shares = p_encodings.tolist(), p_lengths.tolist()
+    def forward(ctx: Any, mixture: Mixture, *tensors: Tensor) -> Tensor:
+        native, learned = kernels.extension(), Learned(*tensors)
+        x, weight, bias = learned.x.contiguous(), learned.weight.contiguous(), learned.bias
+        ctx.shares = learned.p_encodings.tolist(), learned.p_lengths.tolist()
         shares = [a * b for a in ctx.shares[0] for b in ctx.shares[1]]
         pairs = mixture.pairs()
         designs = native.Designs(
@@ -107,34 +132,36 @@ class _Mixed(torch.autograd.Function):
             list(mixture.lengths),
             [multiplier for multiplier, _ in mixture.scales],
             [shift for _, shift in mixture.scales],
-            gain.item(),
+            learned.gain.item(),
             list(mixture.limits),
             mixture.precision_bits,
         )
         tables = [count_table(r, q, mixture.precision_bits) for at in pairs for r, q in at]
-        kept = np.empty((len(shares), len(x), len(weight)), np.int32)
-        out, signs = x.new_empty(len(x), len(weight)), mixture.signs()
-        slopes = np.empty(kept.shape, out.numpy().dtype) if signs else None
+        kept = np.empty((len(shares), x.shape[0], weight.shape[0]), np.int32)
+        out, signs = x.new_empty(x.shape[0], weight.shape[0]), mixture.signs()
+        found = out.numpy()
+        slopes = np.empty(kept.shape, found.dtype) if signs else None
         sides = (x.numpy(), weight.numpy(), bias.numpy())
-        native.mixture(*sides, designs, tables, signs, kept, slopes, out.numpy(), threads)
+        inside = native.mixture(*sides, designs, tables, signs, kept, slopes, found, torch.get_num_threads())
         ctx.save_for_backward(x, weight, bias)
-        ctx.rest = mixture, designs, [at[0] for at in pairs], kept, slopes
+        ctx.rest = mixture, designs, [at[0] for at in pairs], kept, slopes, inside
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        mixture, designs, pairs, kept, slopes = ctx.rest
+        mixture, designs, pairs, kept, slopes, inside = ctx.rest
         p_encodings, p_lengths = ctx.shares
-        needs_x, needs_w = ctx.needs_input_grad[:2]
-        grad = gradients[0].contiguous()
-        grad_x = torch.empty_like(x) if needs_x else None
-        grad_w = torch.empty_like(weight) if needs_w else None
-        grad_bias, relaxed = torch.empty_like(bias), x.new_empty(len(mixture.encodings), len(x), len(weight))
+        needed = ctx.needs_input_grad[1:]
+        grad_out = gradients[0].contiguous().numpy()
+        grad_x = torch.empty_like(x) if needed[0] else None
+        grad_w = torch.empty_like(weight) if needed[1] else None
+        grad_bias = torch.empty_like(bias)
+        relaxed = x.new_empty(len(p_encodings), x.shape[0], weight.shape[0])
         numbers = np.concatenate([side for pair in pairs for side in pair])
         *shares, by_gain, by_correlation = kernels.extension().mixture_back(
-            grad.numpy(),
+            grad_out,
             x.numpy(),
             weight.numpy(),
             bias.numpy(),
@@ -150,93 +177,66 @@ class _Mixed(torch.autograd.Function):
             torch.get_num_threads(),
         )
         if not all(mixture.local):
-            for encoding, given in zip(mixture.encodings, relaxed, strict=True):
-                _add_relaxed(mixture, encoding, x, weight, given, grad_x, grad_w)
-        by_share = np.array(shares).reshape(len(p_encodings), len(p_lengths))
-        by_encoding, by_length = by_share @ np.array(p_lengths), np.array(p_encodings) @ by_share
+            for e, encoding in enumerate(mixture.encodings):
+                _add_relaxed(mixture, encoding, (x, weight), inside[e], relaxed[e], (grad_x, grad_w))
+        # of a share: the sum over those that it is multiplied with
+        count = len(p_lengths)
+        by_encoding = [
+            sum(p * share for p, share in zip(p_lengths, shares[at : at + count], strict=True))
+            for at in range(0, len(shares), count)
+        ]
+        by_length = [
+            sum(p * share for p, share in zip(p_encodings, shares[at::count], strict=True)) for at in range(count)
+        ]
         rest = (by_gain, by_encoding, by_length, by_correlation)
-        needed = ctx.needs_input_grad[3:7]
         return (
+            None,
             grad_x,
             grad_w,
             grad_bias,
-            *(bias.new_tensor(found) if wanted else None for found, wanted in zip(rest, needed, strict=True)),
-            None,
+            *(
+                torch.from_numpy(np.array(found, grad_out.dtype)) if wanted else None
+                for found, wanted in zip(rest, needed[3:], strict=True)
+            ),
         )
 
 
 def _add_relaxed(
     mixture: Mixture,
     encoding: str,
-    x: Tensor,
-    weight: Tensor,
+    sides: tuple[Tensor, Tensor],
+    inside: tuple[bool, bool],
     given: Tensor,
-    grad_x: Tensor | None,
-    grad_w: Tensor | None,
+    targets: tuple[Tensor | None, Tensor | None],
 ) -> None:
-    """Add what the relaxed sum's slopes, times ``given``, are in x and in the weights."""
-    targets = [target for target in (grad_x, grad_w) if target is not None]
-    if not targets:
-        return
+    """Add what the relaxed sum's slopes, times ``given``, are in x and in the weights; ``inside``: they need no clamp."""
+    (x, weight), (grad_x, grad_w) = sides, targets
     if mixture.correlation_raw == 0 and mixture.independent:
         # the sum is one product of clamped sides
         limits = encoding_of(encoding)
-        inside = [_is_inside(side, limits.low, limits.high) for side in (x, weight)]
-        clamped = [
-            side if fits else side.clamp(limits.low, limits.high)
-            for side, fits in zip((x, weight), inside, strict=True)
-        ]
-        sides = ((grad_x, given, x, clamped[1], inside[0]), (grad_w, given.t(), weight, clamped[0], inside[1]))
-        for target, left, own, other, fits in sides:
-            if target is not None and fits:
-                target.addmm_(left, other)
-            elif target is not None:
-                target.addcmul_(torch.mm(left, other), ((own >= limits.low) & (own <= limits.high)).to(own.dtype))
+        for target, left, own, other, (own_fits, other_fits) in (
+            (grad_x, given, x, weight, inside),
+            (grad_w, given.t(), weight, x, inside[::-1]),
+        ):
+            if target is None:
+                continue
+            clamped = other if other_fits else other.clamp(limits.low, limits.high)
+            if own_fits:
+                target.addmm_(left, clamped)
+            else:
+                target.addcmul_(torch.mm(left, clamped), ((own >= limits.low) & (own <= limits.high)).to(own.dtype))
+        return
+    wanted = [target for target in targets if target is not None]
+    if not wanted:
         return
     with torch.enable_grad():
         leaf = x.detach().requires_grad_(grad_x is not None)
         soft = mixture.soft(leaf, encoding)
-    wanted = ([leaf] if grad_x is not None else []) + ([weight] if grad_w is not None else [])
-    for target, found in zip(targets, torch.autograd.grad(soft, wanted, given), strict=True):
+    leaves = ([leaf] if grad_x is not None else []) + ([weight] if grad_w is not None else [])
+    for target, found in zip(wanted, torch.autograd.grad(soft, leaves, given), strict=True):
         target += found
 
 
-def _is_inside(values: Tensor, low: float, high: float) -> bool:
-    if not values.numel():
-        return True
-    least, most = values.aminmax()
-    return low <= least.item() and most.item() <= high
-
-
-def mix_natively(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    gain: Tensor,
-    p_encodings: Tensor,
-    p_lengths: Tensor,
-    correlation: Tensor,
-    mixture: Mixture,
-) -> Tensor | None:
-    """The layer's output ``[B, O]``, or ``None`` where no kernel can give it.
-
-    Args:
-        x: real activations ``[B, I]``.
-        weight: ``[O, I]``.
-        bias: ``[O]``.
-        gain: a scalar.
-        p_encodings: probabilities of the mixture's encodings.
-        p_lengths: probabilities of its lengths.
-        correlation: a scalar, for its gradient.
-        mixture: the rest.
-    """
-    tensors = (x, weight, bias, gain, p_encodings, p_lengths)
-    fits = x.dtype in (torch.float32, torch.float64) and all(
-        t.dtype == x.dtype and t.device.type == "cpu" for t in tensors
-    )
-    inputs = x.shape[1]
-    if torch.compiler.is_compiling() or not fits or not inputs or max(mixture.lengths) * inputs > _LARGEST_SUM:
-        return None
-    if kernels.extension() is None:
-        return None
-    return cast(Tensor, _Mixed.apply(*tensors, correlation, mixture))  # type: ignore[no-untyped-call]
+def mix_natively(learned: Learned, mixture: Mixture) -> Tensor:
+    """The layer's output ``[B, O]``, where :meth:`Learned.fits`."""
+    return cast(Tensor, _Mixed.apply(mixture, *learned))  # type: ignore[no-untyped-call]

@@ -62,7 +62,9 @@ def _sums(
             signed[bits] = _signed(k_x, n_x, encoding, 1 << bits), _signed(k_w, n_w, encoding, 1 << bits)
         x, w = signed[bits]
         total = torch.empty(k_x.shape[0], k_w.shape[0], dtype=torch.int64)
-        native.dense(native.PackedWeights(table, w), x, encoding == "bipolar", total, torch.get_num_threads())
+        # arrays share the tensors' memory, and cross faster
+        packed = native.PackedWeights(table, w.numpy())
+        native.dense(packed, x.numpy(), encoding == "bipolar", total.numpy(), torch.get_num_threads())
         totals.append(total)
     return totals
 
