@@ -213,18 +213,21 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
 
 // In blocks of columns as SlopeLength has them; of the transposed matrix where `turned`.
 template <class R>
-void to_blocks(const R* from, std::size_t lines, std::size_t width, bool turned, std::vector<R>& blocks) {
+void to_blocks(const R* from, std::size_t lines, std::size_t width, bool turned, Buffer& memory) {
     const std::size_t rows = turned ? width : lines, columns = turned ? lines : width;
-    blocks.assign(slope_blocks(columns) * rows * kSlopeLanes, R(0));
+    const std::size_t size = slope_blocks(columns) * rows * kSlopeLanes;
+    memory.reserve(size * sizeof(R));
+    R* const blocks = memory.as<R>();
+    std::fill_n(blocks, size, R(0));
     for (std::size_t line = 0; line < lines; ++line, from += width) {
         if (turned) {
-            R* const to = blocks.data() + line / kSlopeLanes * kSlopeLanes * rows + line % kSlopeLanes;
+            R* const to = blocks + line / kSlopeLanes * kSlopeLanes * rows + line % kSlopeLanes;
             for (std::size_t at = 0; at < width; ++at) to[at * kSlopeLanes] = from[at];
             continue;
         }
         for (std::size_t begin = 0; begin < width; begin += kSlopeLanes) {
             std::copy_n(from + begin, std::min(kSlopeLanes, width - begin),
-                        blocks.data() + begin * rows + line * kSlopeLanes);
+                        blocks + begin * rows + line * kSlopeLanes);
         }
     }
 }
@@ -269,7 +272,7 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
     std::vector<R> mean(size);
-    std::vector<std::vector<R>> blocks_x(count), blocks_w(count);
+    std::vector<Buffer> blocks_x(count), blocks_w(count);
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         std::vector<SlopeGiven<R>> given_x, given_w;
         const std::int64_t* of_length = numbers.data();
@@ -293,11 +296,11 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
             }
             if (grad_w) {
                 to_blocks(mean.data(), samples, outputs, false, blocks_w[l]);
-                given_w.push_back({blocks_w[l].data(), length, r, q});
+                given_w.push_back({blocks_w[l].as<R>(), length, r, q});
             }
             if (grad_x) {
                 to_blocks(mean.data(), samples, outputs, true, blocks_x[l]);
-                given_x.push_back({blocks_x[l].data(), length, q, r});
+                given_x.push_back({blocks_x[l].as<R>(), length, q, r});
             }
         }
         SlopeView<R> view{};

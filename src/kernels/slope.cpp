@@ -46,7 +46,7 @@ std::vector<std::int32_t> ranks(const std::vector<std::int64_t>& numbers, std::i
 // The tables of one length that its SlopeLength points to.
 template <class R>
 struct Tables {
-    std::vector<std::int32_t> rank, pair;
+    std::vector<std::int32_t> rank, place_of_rank, pair;
     std::vector<R> level, gap;
 
     SlopeLength<R> make(const SlopeGiven<R>& given, const std::vector<std::int32_t>& row_rank, std::int32_t one) {
@@ -59,6 +59,9 @@ struct Tables {
             place[by_row[q]] = static_cast<std::int32_t>(q) + 1;
             rank[q] = row_rank[static_cast<std::size_t>(given.row_numbers[by_row[q]]) + 1];
         }
+        place_of_rank.assign(static_cast<std::size_t>(row_rank.back()) + 1, 0);
+        for (std::size_t q = 0; q < length; ++q) ++place_of_rank[static_cast<std::size_t>(rank[q])];
+        std::partial_sum(place_of_rank.begin(), place_of_rank.end(), place_of_rank.begin());
         const auto level_of = [&](std::size_t cycle) {
             return (static_cast<R>(numbers[cycle]) + R(0.5)) / static_cast<R>(one);
         };
@@ -75,7 +78,7 @@ struct Tables {
             // beyond the levels both cycles are the same, and any distance serves
             gap[number] = above == below ? R(1) : level_of(above) - level_of(below);
         }
-        return {given.grad, length, rank.data(), pair.data(), level.data(), gap.data()};
+        return {given.grad, length, rank.data(), place_of_rank.data(), pair.data(), level.data(), gap.data()};
     }
 };
 
@@ -102,11 +105,12 @@ void add_slopes(Level level, SlopeView<R> view, const SlopeGiven<R>* given, std:
     auto body = [&](long task) {
         thread_local std::vector<std::uint32_t> places;
         thread_local Buffer sums;
-        places.resize(std::max(places.size(), kSlopeInputs * (view.rows + 2 * (view.ranks + 1))));
-        sums.reserve((view.longest + 1) * kSlopeLanes * sizeof(R));
+        places.resize(std::max(places.size(), kSlopeInputs * (2 * view.rows + 2 * (view.ranks + 1))));
+        sums.reserve((view.longest + 2) * kSlopeLanes * sizeof(R));
         const std::size_t first = static_cast<std::size_t>(task) * kSlopeInputs;
         call(level, view, first, std::min(first + kSlopeInputs, view.inputs),
-             {places.data(), places.data() + kSlopeInputs * view.rows, sums.as<R>()});
+             {places.data(), places.data() + kSlopeInputs * view.rows, places.data() + 2 * kSlopeInputs * view.rows,
+              sums.as<R>()});
     };
     parallel_for(threads, tasks, body);
 }

@@ -23,7 +23,8 @@ template <class R>
 struct SlopeLength {
     const R* grad;  // gradients of the sums, slope_blocks: [blocks, rows, kSlopeLanes], zero beyond the columns
     std::size_t length;
-    const std::int32_t* rank;  // [length]: from which rank on a row's bit is one in the q-th cycle by number
+    const std::int32_t* rank;   // [length]: from which rank on a row's bit is one in the q-th cycle by number
+    const std::int32_t* place;  // [ranks + 1]: in how many cycles the bit of a row of a rank is one
     // [one + 1]: the cycles next below and next above a value, as places by the rows' numbers, in 16 bits each; the
     // level below and the distance of the two
     const std::int32_t* pair;
@@ -50,8 +51,9 @@ struct SlopeView {
 template <class R>
 struct SlopeScratch {
     std::uint32_t* order;  // [kSlopeInputs, rows]: rows that add, the highest rank first, then rows that subtract
+    std::uint32_t* rank;   // [kSlopeInputs, rows]: the ranks of rows that add, in that order
     std::uint32_t* until;  // [kSlopeInputs, 2, ranks + 1]: where in `order` the rows of at least a rank end
-    R* sums;               // [longest + 1, kSlopeLanes]
+    R* sums;               // [longest + 2, kSlopeLanes]
 };
 
 struct SlopeKernels {

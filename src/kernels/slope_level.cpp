@@ -19,7 +19,8 @@ struct Vector {
 
 // The order of the rows for one input.
 template <class R>
-void sort_rows(const SlopeView<R>& view, std::size_t input, std::uint32_t* order, std::uint32_t* until) {
+void sort_rows(const SlopeView<R>& view, std::size_t input, std::uint32_t* order, std::uint32_t* rank_of,
+               std::uint32_t* until) {
     const std::size_t signs = view.ranks + 1;
     for (std::size_t place = 0; place < 2 * signs; ++place) until[place] = 0;
     const auto place_of = [&](std::size_t row) {
@@ -38,7 +39,12 @@ void sort_rows(const SlopeView<R>& view, std::size_t input, std::uint32_t* order
         }
     }
     // where each place begins, moved on to where it ends
-    for (std::size_t row = 0; row < view.rows; ++row) order[until[place_of(row)]++] = static_cast<std::uint32_t>(row);
+    for (std::size_t row = 0; row < view.rows; ++row) {
+        const std::size_t place = place_of(row);
+        const std::uint32_t at = until[place]++;
+        order[at] = static_cast<std::uint32_t>(row);
+        rank_of[at] = static_cast<std::uint32_t>(place);
+    }
 }
 
 // sums[q]: of the gradients of the rows whose bit is one in the q-th cycle, from 1 on, for kSlopeLanes columns; sums[0]
@@ -72,6 +78,52 @@ void sum_rows(const SlopeView<R>& view, const SlopeLength<R>& length, const R* g
 #pragma GCC unroll 8
         for (int part = 0; part < parts; ++part) {
             *reinterpret_cast<typename V::loose*>(sums + q * kSlopeLanes + V::lanes * part) = sum[part];
+        }
+        if (q == 0) break;
+    }
+}
+
+// The same sums in the same order where no row subtracts: each row's sum is kept at its place, whether or not the next
+// row has the same one, and places without a row take the next higher one's. Nothing here depends on how many rows share
+// a place, which the processor could not foresee.
+template <class R>
+void sum_adding_rows(const SlopeView<R>& view, const SlopeLength<R>& length, const R* grad, const std::uint32_t* order,
+                     const std::uint32_t* rank_of, const std::uint32_t* until, R* sums) {
+    using V = Vector<R>;
+    constexpr int parts = V::parts;
+    typename V::aligned sum[parts];
+    const auto put = [&](std::size_t q) {
+#pragma GCC unroll 8
+        for (int part = 0; part < parts; ++part) {
+            *reinterpret_cast<typename V::loose*>(sums + q * kSlopeLanes + V::lanes * part) = sum[part];
+        }
+    };
+#pragma GCC unroll 8
+    for (int part = 0; part < parts; ++part) sum[part] = typename V::aligned{};
+    std::size_t last = length.length + 1;
+    put(last);
+    // what the loops read is in variables: for all the compiler knows, it could change with each sum that is kept
+    const bool all = view.code == SlopeCode::bipolar;
+    const std::int32_t* const rank = length.rank;
+    const std::int32_t* const place = length.place;
+    const std::uint32_t count = until[all ? 0 : rank[0]];
+    for (std::uint32_t at = 0; at < count; ++at) {
+        const R* const from = grad + order[at] * kSlopeLanes;
+#pragma GCC unroll 8
+        for (int part = 0; part < parts; ++part) {
+            sum[part] += *reinterpret_cast<const typename V::loose*>(from + V::lanes * part);
+        }
+        put(static_cast<std::size_t>(place[rank_of[at]]));
+    }
+    std::uint32_t above = 0;  // rows of higher places
+    for (std::size_t q = length.length; q > 0 || all; --q) {
+        const std::uint32_t here = until[q > 0 ? rank[q - 1] : 0];
+        last = here > above ? q : last;
+        above = here;
+#pragma GCC unroll 8
+        for (int part = 0; part < parts; ++part) {
+            *reinterpret_cast<typename V::loose*>(sums + q * kSlopeLanes + V::lanes * part) =
+                *reinterpret_cast<const typename V::loose*>(sums + last * kSlopeLanes + V::lanes * part);
         }
         if (q == 0) break;
     }
@@ -121,26 +173,36 @@ struct Values {
 
 template <class R, bool Bipolar>
 void run_coded(const SlopeView<R>& view, std::size_t first, std::size_t last, SlopeScratch<R> scratch) {
-    const std::size_t ends = 2 * (view.ranks + 1);
-    for (std::size_t i = first; i < last; ++i) {
-        sort_rows(view, i, scratch.order + (i - first) * view.rows, scratch.until + (i - first) * ends);
+    const std::size_t ends = 2 * (view.ranks + 1), inputs = last - first;
+    for (std::size_t i = 0; i < inputs; ++i) {
+        sort_rows(view, first + i, scratch.order + i * view.rows, scratch.rank + i * view.rows,
+                  scratch.until + i * ends);
     }
     alignas(64) R value[kSlopeInputs][kSlopeLanes] = {}, out[kSlopeInputs][kSlopeLanes];
-    Values<R> values;
+    Values<R> values[kSlopeInputs];
     for (std::size_t begin = 0; begin < view.columns; begin += kSlopeLanes) {
         const std::size_t left = view.columns - begin, width = left < kSlopeLanes ? left : kSlopeLanes;
         for (std::size_t j = 0; j < width; ++j) {
-            const R* const from = view.value + (begin + j) * view.inputs;
-            for (std::size_t i = first; i < last; ++i) value[i - first][j] = from[i];
+            const R* const from = view.value + (begin + j) * view.inputs + first;
+            for (std::size_t i = 0; i < inputs; ++i) value[i][j] = from[i];
         }
-        for (std::size_t i = 0; i < last - first; ++i) {
-            values.template place<Bipolar>(view, value[i]);
+        for (std::size_t i = 0; i < inputs; ++i) {
+            values[i].template place<Bipolar>(view, value[i]);
             for (std::size_t j = 0; j < kSlopeLanes; ++j) out[i][j] = R(0);
-            for (std::size_t l = 0; l < view.count; ++l) {
-                const SlopeLength<R>& length = view.lengths[l];
-                sum_rows(view, length, length.grad + begin * view.rows, scratch.order + i * view.rows,
-                         scratch.until + i * ends, scratch.sums);
-                values.template interpolate<Bipolar>(length, scratch.sums, out[i]);
+        }
+        // one length for all inputs: its gradients stay in the cache
+        for (std::size_t l = 0; l < view.count; ++l) {
+            const SlopeLength<R>& length = view.lengths[l];
+            const R* const grad = length.grad + begin * view.rows;
+            for (std::size_t i = 0; i < inputs; ++i) {
+                const std::uint32_t* const order = scratch.order + i * view.rows;
+                const std::uint32_t* const until = scratch.until + i * ends;
+                if (until[0] == view.rows) {
+                    sum_adding_rows(view, length, grad, order, scratch.rank + i * view.rows, until, scratch.sums);
+                } else {
+                    sum_rows(view, length, grad, order, until, scratch.sums);
+                }
+                values[i].template interpolate<Bipolar>(length, scratch.sums, out[i]);
             }
         }
         for (std::size_t j = 0; j < width; ++j) {
