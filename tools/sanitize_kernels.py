@@ -19,6 +19,7 @@ TESTS = (
     "tests/agreement/test_table_kernels.py",
     "tests/agreement/test_mixture_kernels.py",
     "tests/agreement/test_overlap_kernels.py",
+    "tests/agreement/test_packed_kernels.py",
     "tests/agreement/test_spiking_kernels.py",
     "tests/unit/test_kernels.py",
     "tests/unit/test_nn_slope.py",

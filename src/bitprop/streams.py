@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bitprop._checks import check_integer
+from bitprop import kernels
+from bitprop._checks import check_choice, check_integer
 from bitprop.errors import RangeError, ShapeError
-from bitprop.formats import MIN_PRECISION_BITS, IntArray
+from bitprop.formats import ENCODINGS, MIN_PRECISION_BITS, IntArray
 from bitprop.ops._spec import AbstractSource, check_length, check_numbers
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "pearson",
     "product_count_table",
     "scc",
+    "stream_products",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -247,6 +249,83 @@ def pearson(a: PackedStreams, b: PackedStreams) -> FloatArray:
     variance_a = np.asarray(ones_a * (T - ones_a), np.float64)
     variance_b = np.asarray(ones_b * (T - ones_b), np.float64)
     return _divide_or_zero(T * both - ones_a * ones_b, np.sqrt(variance_a) * np.sqrt(variance_b))
+
+
+def stream_products(
+    x: PackedStreams,
+    w: PackedStreams,
+    encoding: str,
+    x_negative: npt.ArrayLike | None = None,
+    w_negative: npt.ArrayLike | None = None,
+    *,
+    threads: int = 1,
+) -> IntArray:
+    """The accumulators of a dense layer, of any streams: for what no table of thresholds can give.
+
+    ``sum_i sum_t`` of ``x & w`` (unipolar), of agreements less disagreements (bipolar), or of ``x & w`` with the sign
+    of the two (sign_magnitude).
+
+    Args:
+        x: streams ``[B, I]``.
+        w: streams ``[O, I]`` of the same length.
+        encoding: encoding name.
+        x_negative: signs, 0 or 1, ``[B, I]``; read for ``sign_magnitude`` only, none negative if ``None``.
+        w_negative: the same of w, ``[O, I]``.
+        threads: of the native kernel.
+
+    Returns:
+        int64 ``[B, O]``.
+
+    Raises:
+        RangeError: an unknown encoding, a sign that is not 0 or 1, or fewer threads than one.
+        ShapeError: not streams of these shapes and of one length, or other shapes of the signs.
+
+    Example:
+        >>> x, w = PackedStreams.pack([[[1, 1, 0, 0], [1, 0, 1, 0]]]), PackedStreams.pack([[[1, 0, 1, 0], [1, 1, 1, 1]]])
+        >>> stream_products(x, w, "unipolar").tolist(), stream_products(x, w, "bipolar").tolist()
+        ([[3]], [[0]])
+        >>> stream_products(x, w, "sign_magnitude", [[0, 0]], [[1, 0]]).tolist()
+        [[1]]
+    """
+    check_choice("encoding", encoding, tuple(ENCODINGS))
+    check_integer("threads", threads, 1, 1024)
+    for side in (x, w):
+        if not isinstance(side, PackedStreams) or len(side.shape) != 2:
+            raise ShapeError(f"expected PackedStreams [rows, inputs], got {side!r}; reshape the bits before packing")
+    if x.length != w.length or x.shape[1] != w.shape[1]:
+        raise ShapeError(
+            f"expected streams of one length for as many inputs, got lengths {x.length} and {w.length}, shapes "
+            f"{list(x.shape)} and {list(w.shape)}; generate both alike"
+        )
+    signs: list[npt.NDArray[np.uint8] | None] = [None, None]
+    if encoding == "sign_magnitude":
+        signs = [_signs(given, side.shape) for given, side in ((x_negative, x), (w_negative, w))]
+    out = np.zeros((x.shape[0], w.shape[0]), np.int64)
+    native, bipolar = kernels.extension(), encoding == "bipolar"
+    if native is not None:
+        words = (np.ascontiguousarray(side.words) for side in (x, w))
+        native.stream_products(*words, *signs, x.length, bipolar, out, threads)
+        return out
+    for b in range(len(out)):  # one sample at a time bounds the memory
+        sample = PackedStreams(x.words[b], x.length)
+        counts = (sample.xnor(w) if bipolar else sample & w).popcount()
+        if bipolar:
+            counts = 2 * counts - x.length
+        elif signs[0] is not None and signs[1] is not None:
+            counts = counts * (1 - 2 * (signs[0][b] ^ signs[1]).astype(np.int64))
+        out[b] = counts.sum(axis=1)
+    return out
+
+
+def _signs(given: npt.ArrayLike | None, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    if given is None:
+        return np.zeros(shape, np.uint8)
+    array = np.asarray(given)
+    if array.shape != shape:
+        raise ShapeError(f"expected signs of shape {list(shape)}, got {list(array.shape)}; give one for each stream")
+    if not bool(((array == 0) | (array == 1)).all()):
+        raise RangeError("expected signs of 0 or 1, got other values; 1 is minus")
+    return np.ascontiguousarray(array, np.uint8)
 
 
 def product_count_table(

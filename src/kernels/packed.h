@@ -6,9 +6,20 @@
 
 namespace bitprop {
 
+// What is counted of two rows of words: both one; different; both one, less 2 times those where the signs differ, which
+// are words of ones (minus) or zeros.
+enum class PackedProduct : int { both, different, both_signed };
+
+struct PackedRow {
+    const std::uint64_t* words;
+    const std::uint64_t* signs;  // of both_signed only
+};
+
 struct PackedKernels {
     // Ones of each of `rows` rows of `words` words.
     void (*ones)(const std::uint64_t* data, std::size_t rows, std::size_t words, std::int64_t* counts);
+    // The count of two rows.
+    std::int64_t (*product)(PackedProduct product, const PackedRow& a, const PackedRow& b, std::size_t words);
 };
 
 namespace portable {

@@ -26,6 +26,10 @@ inline Bytes masked_and_flipped(Bytes v, Bytes mask, Bytes flip) {
 inline Bytes add8(Bytes a, Bytes b) { return _mm512_add_epi8(a, b); }
 inline Bytes add16(Bytes a, Bytes b) { return _mm512_add_epi16(a, b); }
 inline Bytes sub16(Bytes a, Bytes b) { return _mm512_sub_epi16(a, b); }
+inline Bytes add64(Bytes a, Bytes b) { return _mm512_add_epi64(a, b); }
+inline Bytes differing(Bytes a, Bytes b) { return _mm512_xor_si512(a, b); }
+inline Bytes sums_of_8(Bytes v) { return _mm512_sad_epu8(v, _mm512_setzero_si512()); }
+inline std::int64_t total64(Bytes v) { return _mm512_reduce_add_epi64(v); }
 inline Bytes high_of_16(Bytes a) { return _mm512_srli_epi16(a, 8); }
 inline Bytes low_of_16(Bytes a) { return _mm512_and_si512(a, _mm512_set1_epi16(255)); }
 template <int Bits>
@@ -78,6 +82,13 @@ inline Bytes masked_and_flipped(Bytes v, Bytes mask, Bytes flip) { return _mm256
 inline Bytes add8(Bytes a, Bytes b) { return _mm256_add_epi8(a, b); }
 inline Bytes add16(Bytes a, Bytes b) { return _mm256_add_epi16(a, b); }
 inline Bytes sub16(Bytes a, Bytes b) { return _mm256_sub_epi16(a, b); }
+inline Bytes add64(Bytes a, Bytes b) { return _mm256_add_epi64(a, b); }
+inline Bytes differing(Bytes a, Bytes b) { return _mm256_xor_si256(a, b); }
+inline Bytes sums_of_8(Bytes v) { return _mm256_sad_epu8(v, _mm256_setzero_si256()); }
+inline std::int64_t total64(Bytes v) {
+    const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    return _mm_cvtsi128_si64(half) + _mm_extract_epi64(half, 1);
+}
 inline Bytes high_of_16(Bytes a) { return _mm256_srli_epi16(a, 8); }
 inline Bytes low_of_16(Bytes a) { return _mm256_and_si256(a, _mm256_set1_epi16(255)); }
 template <int Bits>
@@ -125,6 +136,15 @@ inline Bytes ones_of(Bytes v) {
     alignas(16) constexpr std::uint8_t ones[16] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4};
     const Bytes table = load16(ones);
     return add8(look_up(table, both(v, all(15))), look_up(table, high_nibbles(v)));
+#endif
+}
+
+// Ones of each 64 bits.
+inline Bytes ones_of_64(Bytes v) {
+#if BITPROP_LEVEL_NUMBER >= 3
+    return _mm512_popcnt_epi64(v);
+#else
+    return sums_of_8(ones_of(v));
 #endif
 }
 
