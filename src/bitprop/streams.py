@@ -281,7 +281,8 @@ def stream_products(
         ShapeError: not streams of these shapes and of one length, or other shapes of the signs.
 
     Example:
-        >>> x, w = PackedStreams.pack([[[1, 1, 0, 0], [1, 0, 1, 0]]]), PackedStreams.pack([[[1, 0, 1, 0], [1, 1, 1, 1]]])
+        >>> x = PackedStreams.pack([[[1, 1, 0, 0], [1, 0, 1, 0]]])
+        >>> w = PackedStreams.pack([[[1, 0, 1, 0], [1, 1, 1, 1]]])
         >>> stream_products(x, w, "unipolar").tolist(), stream_products(x, w, "bipolar").tolist()
         ([[3]], [[0]])
         >>> stream_products(x, w, "sign_magnitude", [[0, 0]], [[1, 0]]).tolist()

@@ -267,8 +267,8 @@ void Rows::make(const Piece& piece, const std::int32_t* values, std::size_t coun
             } else {
                 for (std::size_t i = 0; i < inputs; ++i) {
                     const unsigned sign = line[i] < 0;
-                    out[i] =
-                        static_cast<std::uint16_t>(static_cast<unsigned>(std::abs(line[i])) * row_bytes + sign * kSubtracts);
+                    out[i] = static_cast<std::uint16_t>(static_cast<unsigned>(std::abs(line[i])) * row_bytes +
+                                                        sign * kSubtracts);
                     subtracting += sign;
                 }
             }

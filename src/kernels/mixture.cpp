@@ -147,12 +147,13 @@ struct Thresholds {
 };
 
 // tables, for each length: at the correlation; then, where its slope is asked for, of the sources' own numbers, and one
-// for each of `signs` with the weights' numbers those of the activations or their mirror image. Returned: for each encoding, whether x and
-// whether w are within its range.
+// for each of `signs` with the weights' numbers those of the activations or their mirror image. Returned: for each
+// encoding, whether x and whether w are within its range.
 template <class R>
-std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs, std::vector<const CountTable*> tables,
-             Integers signs, Results<std::int32_t> kept, std::optional<Results<R>> by_correlation, Result<R> out,
-             int threads) {
+std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
+                                           std::vector<const CountTable*> tables, Integers signs,
+                                           Results<std::int32_t> kept, std::optional<Results<R>> by_correlation,
+                                           Result<R> out, int threads) {
     const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
     const std::size_t count = designs.lengths.size(), each = signs.empty() ? 1 : 2 + signs.size();
     designs.check(inputs);
@@ -226,8 +227,7 @@ void to_blocks(const R* from, std::size_t lines, std::size_t width, bool turned,
             continue;
         }
         for (std::size_t begin = 0; begin < width; begin += kSlopeLanes) {
-            std::copy_n(from + begin, std::min(kSlopeLanes, width - begin),
-                        blocks + begin * rows + line * kSlopeLanes);
+            std::copy_n(from + begin, std::min(kSlopeLanes, width - begin), blocks + begin * rows + line * kSlopeLanes);
         }
     }
 }

@@ -67,8 +67,8 @@ std::int64_t count(const Source& source, std::size_t words) {
         full_add(fours, eight, four[0], four[1]);
         sum = add64(sum, ones_of_64(eight));
     }
-    found = 8 * total64(sum) + 4 * total64(ones_of_64(fours)) + 2 * total64(ones_of_64(twos)) +
-            total64(ones_of_64(ones));
+    found =
+        8 * total64(sum) + 4 * total64(ones_of_64(fours)) + 2 * total64(ones_of_64(twos)) + total64(ones_of_64(ones));
     sum = zero();
 #endif
     for (; at + step <= words; at += step) sum = add64(sum, ones_of_64(source.bytes(at)));

@@ -84,8 +84,8 @@ void sum_rows(const SlopeView<R>& view, const SlopeLength<R>& length, const R* g
 }
 
 // The same sums in the same order where no row subtracts: each row's sum is kept at its place, whether or not the next
-// row has the same one, and places without a row take the next higher one's. Nothing here depends on how many rows share
-// a place, which the processor could not foresee.
+// row has the same one, and places without a row take the next higher one's. Nothing here depends on how many rows
+// share a place, which the processor could not foresee.
 template <class R>
 void sum_adding_rows(const SlopeView<R>& view, const SlopeLength<R>& length, const R* grad, const std::uint32_t* order,
                      const std::uint32_t* rank_of, const std::uint32_t* until, R* sums) {

@@ -23,8 +23,8 @@ constexpr std::size_t kGroup = 16;       // inputs are padded to a multiple, wit
 constexpr std::size_t kMaxPoints = 256;  // of one piece
 enum class Scheme : int { direct16, direct32, rank128, rank256 };
 
-// Bytes of a table's row by scheme: counts (direct), or P and M (rank). Short, and within a line of the cache, so that a
-// table stays in the first one; the same for short streams, so that they can share what names the rows.
+// Bytes of a table's row by scheme: counts (direct), or P and M (rank). Short, and within a line of the cache, so that
+// a table stays in the first one; the same for short streams, so that they can share what names the rows.
 constexpr std::size_t kRowBytes[] = {32, 32, 32, 64};
 // A table has every row twice, for what adds and, kSubtracts bytes further on, for what subtracts: there the counts are
 // negative (direct), and P is kCap - P and the marks count as 8 less their ones (rank), which is kCap + 8 too much for
@@ -33,8 +33,8 @@ constexpr std::size_t kSubtracts = 1 << 15;
 constexpr int kCap[] = {0, 0, 127, 255};
 
 // Lanes packed for one piece: blocks of kBlock lanes, each with all inputs. Vector levels: per input and lane a byte
-// `index` (entry in bits 0-3, the upper 16 entries have bit 4; 0x80 gives the count 0) and a byte `mask`; `spread` is what
-// a level makes of them beside. Portable: `rank`.
+// `index` (entry in bits 0-3, the upper 16 entries have bit 4; 0x80 gives the count 0) and a byte `mask`; `spread` is
+// what a level makes of them beside. Portable: `rank`.
 struct LanePack {
     const std::uint8_t* index;
     const std::uint8_t* mask;
@@ -68,8 +68,8 @@ struct CodePlanes {
 
 struct TableKernels {
     // out[row, lane] += weight * (sum of counts that add - sum of counts that subtract), for kTile rows or fewer (an
-    // even number) from `first` on and all lanes; out has a line of lanes for each of them, in each kBlock of them lane l
-    // at place[l].
+    // even number) from `first` on and all lanes; out has a line of lanes for each of them, in each kBlock of them lane
+    // l at place[l].
     const std::uint8_t* place;
     void (*tile)(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first,
                  std::size_t count, std::int64_t* out);

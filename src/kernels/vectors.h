@@ -45,7 +45,9 @@ inline Bytes load8(const std::uint64_t* at) { return _mm512_set1_epi64(static_ca
 inline Bytes look_up(Bytes table, Bytes index) { return _mm512_shuffle_epi8(table, index); }
 // Lanes of the upper 16 entries, ready in memory.
 using Upper = __mmask64;
-inline Upper upper_half(const std::uint8_t* word, Bytes) { return _load_mask64(reinterpret_cast<__mmask64*>(const_cast<std::uint8_t*>(word))); }
+inline Upper upper_half(const std::uint8_t* word, Bytes) {
+    return _load_mask64(reinterpret_cast<__mmask64*>(const_cast<std::uint8_t*>(word)));
+}
 inline void store_upper_half(std::uint8_t* word, Bytes index) {
     _store_mask64(reinterpret_cast<__mmask64*>(word), _mm512_test_epi8_mask(index, all(16)));
 }

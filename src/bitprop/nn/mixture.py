@@ -209,7 +209,10 @@ def _add_relaxed(
     given: Tensor,
     targets: tuple[Tensor | None, Tensor | None],
 ) -> None:
-    """Add what the relaxed sum's slopes, times ``given``, are in x and in the weights; ``inside``: they need no clamp."""
+    """Add what the relaxed sum's slopes, times ``given``, are in x and in the weights.
+
+    ``inside``: whether a side is within the encoding's range and needs no clamp.
+    """
     (x, weight), (grad_x, grad_w) = sides, targets
     if mixture.correlation_raw == 0 and mixture.independent:
         # the sum is one product of clamped sides
