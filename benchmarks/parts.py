@@ -66,7 +66,7 @@ def table(results: dict[str, Any]) -> str:
     ]
     seeds = len(next(iter(results["parts"].values()))["placements"])
     clock = f"Fmax of {seeds} seeds, MHz: lowest; median; highest"
-    head = f"64-32-10, {100 * results['accuracy']:.2f}% of the held-out samples right"
+    head = f"64-32-10, L = {' and '.join(map(str, LENGTHS))}"
     first = markdown([head, "LUT", "FF", "carry", "block RAM", "multipliers", clock, "critical path"], parts)
     boards = []
     for name, placed in results["boards"].items():

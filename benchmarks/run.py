@@ -15,6 +15,7 @@ import budget
 import digits
 import fashion_mnist
 import folded
+import parts
 import spiking
 import spiking_kernels
 import trade
@@ -33,6 +34,7 @@ SCRIPTS = (
     "bit_true_kernels",
     "verification",
     "folded",
+    "parts",
     "baseline",
     "budget",
 )
@@ -94,6 +96,12 @@ says what else a step is made of.
 says more.
 
 {folded}
+## Parts and boards
+
+{parts_machine} The digits network with streams of 8 cycles and the folds of the baseline's; `docs/synthesis.md` says
+what the figures mean.
+
+{parts}
 ## The honest baseline
 
 The same network as quantised multiply-accumulate hardware and as stochastic hardware: as many products a clock cycle,
@@ -151,7 +159,6 @@ A leaky integrate-and-fire network over 25 time steps, one thread.
 {verification}
 
 """
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def stored() -> dict[str, dict[str, Any]]:
@@ -159,14 +166,15 @@ def stored() -> dict[str, dict[str, Any]]:
     return {name: json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")) for name in SCRIPTS}
 
 
-def _put(page: Path, measured: str) -> None:
+def _put(page: Path, measured: str, name: str = "measured") -> None:
     """A page with what stands between its markers replaced."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     text = page.read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    _, found, tail = rest.partition(END)
+    head, _, rest = text.partition(begin)
+    _, found, tail = rest.partition(end)
     if not found:
-        sys.exit(f"expected {BEGIN} and {END} in {page.name}, found only one or none; put them back")
-    write_text(page, f"{head}{BEGIN}\n{measured}{END}{tail}")
+        sys.exit(f"expected {begin} and {end} in {page.name}, found only one or none; put them back")
+    write_text(page, f"{head}{begin}\n{measured}{end}{tail}")
 
 
 def readme(results: dict[str, dict[str, Any]]) -> str:
@@ -203,6 +211,8 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         spiking_kernels_level=results["spiking_kernels"]["kernels"].removeprefix("native, "),
         folded=folded.table(results["folded"]),
         folded_machine=_machine(results["folded"]["machine"]),
+        parts=parts.table(results["parts"]),
+        parts_machine=_machine(results["parts"]["machine"]),
         baseline=baseline.table(results["baseline"]),
         budget=budget.table(results["budget"]),
         budget_epochs=sum(budget.WEIGHTS.values()),
@@ -232,6 +242,7 @@ def main() -> None:
     _put(project / "README.md", readme(results))
     _put(project / "docs" / "baseline.md", f"\n{baseline.table(results['baseline'])}\n")
     _put(project / "docs" / "synthesis.md", f"\n{budget.table(results['budget'])}\n")
+    _put(project / "docs" / "synthesis.md", f"\n{parts.table(results['parts'])}\n", "parts")
     _put(project / "docs" / "hardware.md", f"\n{folded.table(results['folded'])}\n")
     _put(project / "docs" / "spiking.md", f"\n{spiking.table(results['spiking'])}\n")
     _put(project / "docs" / "kernels.md", f"\n{bit_true_kernels.table(results['bit_true_kernels'])}\n")
