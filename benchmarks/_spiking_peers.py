@@ -184,9 +184,10 @@ def build(name: str, width: int, steps: int) -> nn.Module:
     return _PEERS[name](weights, steps)
 
 
-def gemms(width: int, x: Tensor) -> Callable[[], None]:
+def gemms(width: int, x: Tensor, *, kept: bool = False) -> Callable[[], None]:
     """The matrix products of a training step and nothing else: both layers forward and, without a gradient by the
-    input, backward; each over all time steps at once, results newly allocated as autograd's are."""
+    input, backward; each over all time steps at once.  Results are newly allocated as autograd's are, or written into
+    the same memory every time (``kept``)."""
     rows = x.flatten(0, -2)
     generator = torch.Generator().manual_seed(3)
     w1, w2 = torch.randn(width, rows.shape[1], generator=generator), torch.randn(10, width, generator=generator)
@@ -194,11 +195,11 @@ def gemms(width: int, x: Tensor) -> Callable[[], None]:
     spikes = (torch.rand(steps, width, generator=generator) < 0.1).float()
     g_hidden, g_out = torch.randn(steps, width, generator=generator), torch.randn(steps, 10, generator=generator)
 
+    pairs = ((rows, w1.t()), (spikes, w2.t()), (g_out, w2), (g_out.t(), spikes), (g_hidden.t(), rows))
+    results = [a @ b if kept else None for a, b in pairs]
+
     def products() -> None:
-        rows @ w1.t()
-        spikes @ w2.t()
-        g_out @ w2
-        g_out.t() @ spikes
-        g_hidden.t() @ rows
+        for (a, b), result in zip(pairs, results, strict=True):
+            torch.mm(a, b, out=result)
 
     return products

@@ -1,9 +1,13 @@
 """A spiking training step by the native kernels beside snnTorch, SpikingJelly, Norse, Sinabs and plain torch.
 
 784-H-10 over T steps, batch 128, spike trains ``[T, 128, 784]`` as input; a step is forward, cross-entropy, backward
-and plain SGD.  All run in one process, in turn, and medians are compared.  Before anything is timed, spikes are
-compared with bitprop's and plain torch's gradients too.  ``products`` are the five matrix products of the step.
-Peak memory is the high-water mark of a process of its own, less what it held before the first step.
+and plain SGD, torch's fused one for all.  All run in one process, in turn, and medians are compared.  Before anything
+is timed, spikes are compared with bitprop's and plain torch's gradients too.  ``products`` are the five matrix products
+of the step, with newly allocated results as autograd's are; ``products, kept`` write into the same memory every time.
+Peak memory is the high-water mark of a process of its own, less what it held before the first step; every contestant
+under ``torch.compile`` has a process and a time limit of its own, and bitprop's eager step beside it.
+
+``--only runs:25:256`` measures that part again and leaves the other results as they are.
 """
 
 from __future__ import annotations
@@ -33,6 +37,13 @@ from bitprop.nn import SpikingNetwork
 BATCH = 128
 SIZES = ((25, 256), (25, 1024), (100, 256), (100, 1024))
 COMPILED = (25, 256)  # a loop over 100 steps is unrolled: its compilation takes many minutes
+AXES = {
+    "steps": (12, 25, 50, 100),
+    "batch": (32, 64, 128, 256),
+    "width": (64, 128, 256, 512),
+    "threads": (1, 2),
+    "parameters": (64, 128, 256, 512),
+}
 BARS = {"products": 1.10, "eager": 1.5, "first": 0.5}
 HERE = Path(__file__)
 
@@ -46,7 +57,7 @@ def data(steps: int, batch: int = BATCH) -> tuple[Tensor, Tensor]:
 
 def training_step(model: nn.Module, x: Tensor, y: Tensor) -> Callable[[], Tensor]:
     """One step, to call again and again; the learning rate is zero so that every call is the same."""
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.0, fused=True)
 
     def step() -> Tensor:
         optimiser.zero_grad(set_to_none=True)
@@ -102,9 +113,14 @@ def measure(steps: int, width: int, threads: int, rounds: int) -> dict[str, Any]
         call()
     equal = compare(models)
     once = SpikingNetwork((784, width, 10), steps=steps, reset_attached=False, seed=0)
-    calls = {"products": gemms(width, x), **calls, "constant products": constant_products(width, steps),
-             "constant": training_step(once, x[0], y)}  # fmt: skip
-    for name in ("products", "constant products", "constant"):
+    calls = {
+        "products": gemms(width, x),
+        "products, kept": gemms(width, x, kept=True),
+        **calls,
+        "constant products": constant_products(width, steps),
+        "constant": training_step(once, x[0], y),
+    }
+    for name in ("products", "products, kept", "constant products", "constant"):
         calls[name]()
     return {"steps": steps, "width": width, "threads": threads, "seconds": interleaved(calls, rounds), "equal": equal}
 
@@ -121,27 +137,24 @@ def constant_products(width: int, steps: int) -> Callable[[], None]:
     return products
 
 
-def compiled(threads: int, rounds: int, names: list[str]) -> dict[str, Any]:
-    """Contestants under ``torch.compile``: the first call, then a step, beside bitprop's, eager and not."""
-    torch.set_num_threads(threads)
+def compiled(name: str, rounds: int) -> dict[str, Any]:
+    """A contestant under ``torch.compile``: seconds until it has run twice, and of a step, beside bitprop's eager."""
+    torch.set_num_threads(1)
     steps, width = COMPILED
     x, y = data(steps)
-    first: dict[str, Any] = {}
-    calls: dict[str, Callable[[], object]] = {"bitprop, eager": training_step(build("bitprop", width, steps), x, y)}
-    for name in names:
-        model = build(name, width, steps)
-        forward = torch.compile(model)
-        call = training_step(forward, x, y)
-        start = time.perf_counter()
-        try:
-            call()
-            call()
-        except Exception as error:
-            first[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
-            continue
-        first[name] = time.perf_counter() - start
-        calls[name] = call
-    return {"threads": threads, "first_seconds": first, "seconds": interleaved(calls, rounds)}
+    own, model = build("bitprop", width, steps), build(name, width, steps)
+    eager, call = training_step(own, x, y), training_step(torch.compile(model), x, y)
+    start = time.perf_counter()
+    try:
+        call()
+        call()
+    except Exception as error:
+        return {"name": name, "failed": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
+    taken = time.perf_counter() - start
+    eager()
+    differ = float((model.spikes != own.spikes).double().mean())  # type: ignore[union-attr]
+    seconds = interleaved({"eager": eager, "compiled": call}, rounds)
+    return {"name": name, "first_seconds": taken, "seconds": seconds, "spikes_differing": differ}
 
 
 def peak(name: str, steps: int, width: int) -> float:
@@ -179,32 +192,32 @@ def exponent(points: list[tuple[float, float]]) -> float:
     return sum((a - centre[0]) * (b - centre[1]) for a, b in logs) / sum((a - centre[0]) ** 2 for a, _ in logs)
 
 
-def scaling(rounds: int) -> dict[str, Any]:
-    """Seconds of the neurons alone (forward and backward of the fused layer), and how they grow."""
+def neurons_alone(here: dict[str, int]) -> Callable[[], object]:
+    """The fused neurons forward and back, as a user calls them."""
+    net = SpikingNetwork((16, here["width"], 10), reset_attached=False)
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(here["steps"], here["batch"], here["width"], generator=generator).requires_grad_()
+    grad = torch.rand(x.shape, generator=generator)
+    return lambda: torch.autograd.grad(net.neurons[0](x)[0], x, grad)
+
+
+def whole_step(width: int, steps: int) -> tuple[int, Callable[[], object]]:
+    """A training step of 784-width-10, and how many parameters it has."""
+    model = build("bitprop", width, steps)
+    return sum(p.numel() for p in model.parameters()), training_step(model, *data(steps))
+
+
+def scaling(axis: str, rounds: int) -> dict[str, Any]:
+    """Seconds along an axis, and how they grow: of a whole step against parameters, else of the neurons alone."""
     base = {"steps": 25, "batch": 128, "width": 256, "threads": 1}
-    curves = {}
-    for axis, values in (
-        ("steps", (12, 25, 50, 100)),
-        ("batch", (32, 64, 128, 256)),
-        ("width", (64, 128, 256, 512)),
-        ("threads", (1, 2)),
-    ):
-        points = []
-        for value in values:
-            here = {**base, axis: value}
-            torch.set_num_threads(here["threads"])
-            net = SpikingNetwork((16, here["width"], 10), reset_attached=False)
-            generator = torch.Generator().manual_seed(2)
-            x = torch.rand(here["steps"], here["batch"], here["width"], generator=generator).requires_grad_()
-            grad = torch.rand(x.shape, generator=generator)
-
-            def call(net: SpikingNetwork = net, x: Tensor = x, grad: Tensor = grad) -> None:
-                torch.autograd.grad(net.neurons[0](x)[0], x, grad)
-
-            call()
-            points.append((float(value), interleaved({"neurons": call}, 5 * rounds)["neurons"]))
-        curves[axis] = {"points": points, "exponent": exponent(points)}
-    return curves
+    points = []
+    for value in AXES[axis]:
+        here = {**base, ("width" if axis == "parameters" else axis): value}
+        torch.set_num_threads(here["threads"])
+        size, call = whole_step(value, here["steps"]) if axis == "parameters" else (value, neurons_alone(here))
+        call()
+        points.append((float(size), interleaved({"call": call}, 5 * rounds)["call"]))
+    return {"axis": axis, "points": points, "exponent": exponent(points)}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -219,6 +232,7 @@ def table(results: dict[str, Any]) -> str:
             [
                 f"T = {run['steps']}, 784-{run['width']}-10, {run['threads']} thread{'s' * (run['threads'] > 1)}",
                 f"{1000 * seconds['products']:.1f}",
+                f"{1000 * seconds['products, kept']:.1f}",
                 f"{1000 * own:.1f}",
                 _bar(own / seconds["products"], BARS["products"], most=True),
                 *(f"{1000 * value:.1f}" for value in eager.values()),
@@ -227,7 +241,16 @@ def table(results: dict[str, Any]) -> str:
         )
     names = [name for name in CONTESTANTS if name != "bitprop"]
     text = markdown(
-        ["ms a training step", "products", "bitprop", "over products", *names, "fastest peer over ours"], rows
+        [
+            "ms a training step",
+            "products",
+            "products, kept",
+            "bitprop",
+            "over products",
+            *names,
+            "fastest peer over ours",
+        ],
+        rows,
     )
     text += "\n" + _constant(results)
     if results["memory"]:
@@ -238,17 +261,8 @@ def table(results: dict[str, Any]) -> str:
             for row in results["memory"]
         ]  # fmt: skip
         text += "\n" + markdown(["MiB added at the peak of a step", *CONTESTANTS, "bar"], rows)
-    for found in results["compiled"]:
-        seconds = found["seconds"]
-        rows = [
-            [name, f"{1000 * seconds[name]:.1f}" if name in seconds else "does not compile",
-             f"{first:.1f}" if isinstance(first, float) else str(first)]
-            for name, first in found["first_seconds"].items()
-        ]  # fmt: skip
-        rows.insert(0, ["bitprop, eager", f"{1000 * seconds['bitprop, eager']:.1f}", ""])
-        steps, width = COMPILED
-        heading = f"torch.compile, T = {steps}, 784-{width}-10, {found['threads']} thread"
-        text += "\n" + markdown([heading, "ms a step", "s to compile and run twice"], rows)
+    if results["compiled"]:
+        text += "\n" + _compiled(results["compiled"])
     first = results["first"]
     waits = "reached" if first["first"] - first["later"] <= BARS["first"] else "not reached"
     text += (
@@ -257,9 +271,31 @@ def table(results: dict[str, Any]) -> str:
     )
     rows = [
         [axis, ", ".join(f"{1000 * b:.2f} ({a:.0f})" for a, b in curve["points"]), f"{curve['exponent']:.2f}"]
-        for axis, curve in results["scaling"].items()
+        for axis, curve in sorted(results["scaling"].items())
     ]
-    return text + "\n" + markdown(["neurons alone, against", "ms (at)", "exponent"], rows)
+    return text + "\n" + markdown(["neurons alone (parameters: a whole step), against", "ms (at)", "exponent"], rows)
+
+
+def _compiled(found: list[dict[str, Any]]) -> str:
+    rows = []
+    ours = next(
+        (row["seconds"]["compiled"] for row in found if row["name"] == "bitprop" and "seconds" in row), math.inf
+    )
+    for row in found:
+        if "failed" in row:
+            rows.append([row["name"], row["failed"], "", "", ""])
+            continue
+        seconds = row["seconds"]
+        best = min(ours, seconds["eager"])
+        verdict = "" if row["name"] == "bitprop" else "reached" if best <= seconds["compiled"] else "not reached"
+        rows.append([row["name"], f"{row['first_seconds']:.1f}", f"{1000 * seconds['compiled']:.1f}",
+                     f"{1000 * seconds['eager']:.1f}", verdict])  # fmt: skip
+    steps, width = COMPILED
+    heading = f"torch.compile, T = {steps}, 784-{width}-10, 1 thread"
+    return markdown(
+        [heading, "s to compile and run twice", "ms a step", "bitprop eager beside it, ms", "bar: bitprop not slower"],
+        rows,
+    )
 
 
 def _constant(results: dict[str, Any]) -> str:
@@ -285,61 +321,99 @@ def _elsewhere(*arguments: str, timeout: float) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def parts() -> list[str]:
+    """Everything that is measured, each in a process of its own."""
+    sizes = [f"{steps}:{width}" for steps, width in SIZES]
+    return [
+        "first",
+        *(f"scaling:{axis}" for axis in AXES),
+        *(f"runs:{size}:{threads}" for size in sizes for threads in (1, 2)),
+        *(f"memory:{size}:{name}" for size in sizes for name in CONTESTANTS),
+        *(f"compiled:{name}" for name in CONTESTANTS),
+    ]
+
+
+def measure_part(part: str, rounds: int) -> Any:
+    """One of :func:`parts`, here."""
+    kind, *rest = part.split(":")
+    calls: dict[str, Callable[..., Any]] = {
+        "first": first_call,
+        "scaling": lambda axis: scaling(axis, rounds),
+        "runs": lambda steps, width, threads: measure(int(steps), int(width), int(threads), rounds),
+        "memory": lambda steps, width, name: peak(name, int(steps), int(width)),
+        "compiled": lambda name: compiled(name, rounds),
+    }
+    return calls[kind](*rest)
+
+
+def put(results: dict[str, Any], part: str, found: Any) -> None:
+    """Store what a part gave, in the place of what is there of it."""
+    kind, *rest = part.split(":")
+    if kind == "first":
+        results["first"] = found
+    elif kind == "scaling":
+        results["scaling"][rest[0]] = {name: found[name] for name in ("points", "exponent")}
+    elif kind == "memory":
+        steps, width = int(rest[0]), int(rest[1])
+        at = next((row for row in results["memory"] if (row["steps"], row["width"]) == (steps, width)), None)
+        if at is None:
+            results["memory"].append(at := {"steps": steps, "width": width, "bytes": {}})
+        at["bytes"][rest[2]] = found
+    else:
+        keys = ("steps", "width", "threads") if kind == "runs" else ("name",)
+        order = [tuple(row[key] for key in keys) for row in results[kind]]
+        here = tuple(found[key] for key in keys)
+        if here in order:
+            results[kind][order.index(here)] = found
+        else:
+            results[kind].append(found)
+
+
 def main() -> None:
-    """Measure everything, or one part, and print the table."""
+    """Measure everything, or some parts, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, default=RESULTS / "spiking_kernels.json", help="results file")
     parser.add_argument("--rounds", type=int, default=7, help="rounds; the median counts")
-    parser.add_argument("--compile", nargs="*", default=list(CONTESTANTS), help="contestants to compile")
-    parser.add_argument("--compile-timeout", type=float, default=900.0, help="seconds for all of them")
+    parser.add_argument("--compile-timeout", type=float, default=600.0, help="seconds for each contestant to compile")
+    parser.add_argument("--only", metavar="PART", help=f"parts that begin so, e.g. {', '.join(parts()[:3])}")
     parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
-    parser.add_argument("--part", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.table_only:
         print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
         return
     if arguments.part:
-        kind, *rest = arguments.part
-        parts: dict[str, Callable[..., Any]] = {
-            "peak": lambda name, steps, width: peak(name, int(steps), int(width)),
-            "first": first_call,
-            "measure": lambda steps, width, threads: measure(int(steps), int(width), int(threads), arguments.rounds),
-            "compiled": lambda threads, *names: compiled(int(threads), arguments.rounds, list(names)),
-            "scaling": lambda: scaling(arguments.rounds),
-        }
-        print(json.dumps(parts[kind](*rest)))
+        print(json.dumps(measure_part(arguments.part, arguments.rounds)))
         return
     if kernels.extension() is None:
         sys.exit(f"expected native kernels, got none: {kernels.why_not()}")
-    rounds = ("--rounds", str(arguments.rounds), "--part")
-    results: dict[str, Any] = {
+    chosen = [part for part in parts() if part.startswith(arguments.only or "")]
+    if not chosen:
+        sys.exit(f"expected the beginning of a part, got {arguments.only!r}; parts are {', '.join(parts())}")
+    results: dict[str, Any] = {"runs": [], "memory": [], "compiled": [], "scaling": {}, "first": {}}
+    if arguments.only:
+        results = json.loads(arguments.output.read_text(encoding="utf-8"))
+    results |= {
         "schema": "bitprop.benchmark.spiking_kernels",
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         **evidence(),
         "machine": machine(),
         "kernels": kernels.describe(),
-        "first": _elsewhere("--part", "first", timeout=120),
-        "scaling": _elsewhere(*rounds, "scaling", timeout=300),
-        "runs": [],
-        "memory": [],
-        "compiled": [],
     }
-    for steps, width in SIZES:
-        for threads in (1, 2):
-            print(f"  {steps} {width} {threads}", file=sys.stderr, flush=True)
-            results["runs"].append(_elsewhere(*rounds, "measure", str(steps), str(width), str(threads), timeout=900))
-        found = {name: _elsewhere("--part", "peak", name, str(steps), str(width), timeout=300) for name in CONTESTANTS}
-        results["memory"].append({"steps": steps, "width": width, "bytes": found})
-        write_json(arguments.output, results)
-    if arguments.compile:
+    for part in chosen:
+        print(f"  {part}", file=sys.stderr, flush=True)
+        compiles = part.startswith("compiled")
         try:
-            results["compiled"].append(
-                _elsewhere(*rounds, "compiled", "1", *arguments.compile, timeout=arguments.compile_timeout)
-            )
+            timeout = arguments.compile_timeout if compiles else 900.0
+            found = _elsewhere("--rounds", str(arguments.rounds), "--part", part, timeout=timeout)
         except subprocess.TimeoutExpired:
-            print(f"  compilation took more than {arguments.compile_timeout:g} s", file=sys.stderr)
-    write_json(arguments.output, results)
-    print(table(results))
+            if not compiles:
+                raise
+            found = {"name": part.split(":")[1], "failed": f"not compiled within {arguments.compile_timeout:.0f} s"}
+        put(results, part, found)
+        write_json(arguments.output, results)
+    if not arguments.only:
+        print(table(results))
 
 
 if __name__ == "__main__":
