@@ -1,5 +1,8 @@
 #include "pool.h"
 
+#if defined(__linux__)
+#include <dlfcn.h>
+#endif
 #include <pthread.h>
 
 #include <atomic>
@@ -113,6 +116,49 @@ class Pool {
     int workers_ = 0, seats_ = 0, busy_ = 0;
 };
 
+// --- threads of others
+// ------------------------------------------------------------------------------------------------
+
+// A process that has loaded GNU OpenMP (PyTorch has) has threads that wait for their next work without sleeping, for
+// milliseconds: threads of ours would share cores with them. So its threads do our work, where it is loaded.
+using Together = void (*)(void (*)(void*), void*, unsigned, unsigned);
+
+std::atomic<bool> forked{false};
+
+Together openmp() {
+#if defined(__linux__)
+    static std::atomic<Together> found{nullptr};
+    if (forked.load(std::memory_order_relaxed)) return nullptr;  // its threads did not survive, and it does not know
+    Together call = found.load(std::memory_order_acquire);
+    if (call == nullptr) {
+        void* library = dlopen("libgomp.so.1", RTLD_LAZY | RTLD_NOLOAD);
+        if (library != nullptr) {
+            call = reinterpret_cast<Together>(dlsym(library, "GOMP_parallel"));
+            found.store(call, std::memory_order_release);
+        }
+    }
+    return call;
+#else
+    return nullptr;
+#endif
+}
+
+struct Shared {
+    void (*body)(void*, long);
+    void* context;
+    long tasks;
+    std::atomic<long> next;
+};
+
+void take_part(void* given) {
+    Shared& shared = *static_cast<Shared*>(given);
+    inside = true;
+    for (long task; (task = shared.next.fetch_add(1, std::memory_order_relaxed)) < shared.tasks;) {
+        shared.body(shared.context, task);
+    }
+    inside = false;
+}
+
 // Never destroyed: its threads may be asleep in it when the process ends.
 std::atomic<Pool*> pool{nullptr};
 
@@ -122,6 +168,7 @@ Pool& the_pool() {
         // threads do not survive a fork, and a lock may have been held: the child begins with a new pool
         pthread_atfork(nullptr, nullptr, [] {
             inside = false;
+            forked.store(true);
             pool.store(new Pool);
         });
         return true;
@@ -137,7 +184,13 @@ void parallel_for(int threads, long tasks, void (*body)(void*, long), void* cont
         Pool& here = the_pool();
         std::unique_lock<std::mutex> owner(here.owner(), std::try_to_lock);
         if (owner.owns_lock()) {
-            here.run(threads, tasks, body, context);
+            if (const Together together = openmp()) {
+                Shared shared{body, context, tasks, {0}};
+                // always as many as PyTorch uses: a team of another size is made anew
+                together(take_part, &shared, static_cast<unsigned>(threads), 0);
+            } else {
+                here.run(threads, tasks, body, context);
+            }
             return;
         }
     }

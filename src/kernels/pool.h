@@ -1,4 +1,5 @@
-// A small pool of threads that lives as long as the process, sleeps when idle and starts anew in a forked child.
+// A small pool of threads that lives as long as the process, sleeps when idle and starts anew in a forked child; or,
+// where PyTorch has brought it, GNU OpenMP's threads.
 #pragma once
 
 namespace bitprop {

@@ -105,8 +105,9 @@ def test_the_pool_serves_several_threads_at_once(native: Any) -> None:
     assert wrong == []
 
 
-def test_the_pool_works_in_a_forked_child(native: Any) -> None:
-    code = (
+@pytest.mark.parametrize("before", ["", "import torch\n"])
+def test_the_pool_works_in_a_forked_child(before: str, native: Any) -> None:
+    code = before + (
         "import os\n"
         "from bitprop import kernels\n"
         "native = kernels.extension()\n"
@@ -116,6 +117,23 @@ def test_the_pool_works_in_a_forked_child(native: Any) -> None:
         "    os._exit(0 if native.exercise_pool(2, 9) == [1] * 9 else 3)\n"
         "assert os.waitpid(child, 0)[1] == 0\n"
         "assert native.exercise_pool(2, 9) == [1] * 9\n"
+    )
+    done = _python(code, kernels.levels()[-1])
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no list of threads on this system")
+def test_threads_of_openmp_do_the_work_where_they_are(native: Any) -> None:
+    """Its threads wait without sleeping; others would share cores with them."""
+    code = (
+        "import os, torch\n"
+        "from bitprop import kernels\n"
+        "torch.set_num_threads(2)\n"
+        "torch.ones(1 << 20).exp()\n"
+        "gnu = any('libgomp.so.1' in line for line in open('/proc/self/maps'))\n"
+        "before = len(os.listdir('/proc/self/task'))\n"
+        "assert kernels.extension().exercise_pool(2, 1000) == [1] * 1000\n"
+        "assert not gnu or len(os.listdir('/proc/self/task')) == before\n"
     )
     done = _python(code, kernels.levels()[-1])
     assert done.returncode == 0, done.stderr
