@@ -133,16 +133,19 @@ struct Designs {
     }
 };
 
+// So many samples at a time bound what a large batch takes beside its sums.
+constexpr std::size_t kSamples = 512;
+
 template <class R>
 struct Thresholds {
     std::vector<std::int32_t> values;
-    Matrix make(Level level, const Reals<R>& reals, std::int64_t code, int precision_bits) {
-        values.resize(reals.size());
-        kernels(level, R())
-            .encode(reals.data(), reals.size(), static_cast<SlopeCode>(code), precision_bits, values.data());
-        const bool is_signed = static_cast<SlopeCode>(code) == SlopeCode::sign_magnitude &&
-                               std::any_of(values.begin(), values.end(), [](std::int32_t value) { return value < 0; });
-        return {values.data(), reals.shape(0), reals.shape(1), is_signed};
+    Matrix make(Level level, const R* reals, std::size_t lines, std::size_t inputs, std::int64_t code,
+                int precision_bits) {
+        values.resize(lines * inputs);
+        const bool is_signed =
+            kernels(level, R())
+                .encode(reals, values.size(), static_cast<SlopeCode>(code), precision_bits, values.data());
+        return {values.data(), lines, inputs, is_signed};
     }
 };
 
@@ -184,28 +187,33 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
     thread_local Integers bias_raw;
     thread_local std::vector<std::int64_t> sums;
     thread_local SharedRows rows;
-    sums.resize(std::max(sums.size(), each * size));
+    const std::size_t most = std::min(samples, kSamples);
+    sums.resize(std::max(sums.size(), each * most * outputs));
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         const bool xnor = static_cast<SlopeCode>(designs.codes[e]) == SlopeCode::bipolar;
-        const Matrix k_x = of_x.make(level, x, designs.codes[e], designs.precision_bits);
-        const Matrix k_w = of_w.make(level, w, designs.codes[e], designs.precision_bits);
-        rows.made = 0;
-        for (std::size_t l = 0; l < count; ++l) {
-            for (std::size_t table = 0; table < each; ++table) {
-                Weights weights(*tables[l * each + table], k_w);
-                dense(by_table, weights, k_x, xnor, sums.data() + table * size, threads, &rows);
-            }
-            const std::size_t design = e * count + l;
-            const DesignView<R> view = designs.view<R>(e, l, samples, outputs, bias.data(), bias_raw);
-            kernels(level, R()).finish(view, sums.data(), kept.data() + design * size, out.data());
-            if (signs.empty()) continue;
-            R* const slope = by_correlation->data() + design * size;
-            for (std::size_t at = 0; at < size; ++at) {
-                std::int64_t slopes = 0;
-                for (std::size_t s = 0; s < signs.size(); ++s) {
-                    slopes += signs[s] * (sums[(2 + s) * size + at] - sums[size + at]);
+        const Matrix k_w = of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits);
+        for (std::size_t first = 0; first < samples; first += kSamples) {
+            const std::size_t here = std::min(kSamples, samples - first), part = here * outputs;
+            const Matrix k_x =
+                of_x.make(level, x.data() + first * inputs, here, inputs, designs.codes[e], designs.precision_bits);
+            rows.made = 0;
+            for (std::size_t l = 0; l < count; ++l) {
+                for (std::size_t table = 0; table < each; ++table) {
+                    Weights weights(*tables[l * each + table], k_w);
+                    dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &rows);
                 }
-                slope[at] = static_cast<R>(slopes) / static_cast<R>(signs.size());
+                const std::size_t at = (e * count + l) * size + first * outputs;
+                const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);
+                kernels(level, R()).finish(view, sums.data(), kept.data() + at, out.data() + first * outputs);
+                if (signs.empty()) continue;
+                R* const slope = by_correlation->data() + at;
+                for (std::size_t i = 0; i < part; ++i) {
+                    std::int64_t slopes = 0;
+                    for (std::size_t s = 0; s < signs.size(); ++s) {
+                        slopes += signs[s] * (sums[(2 + s) * part + i] - sums[part + i]);
+                    }
+                    slope[i] = static_cast<R>(slopes) / static_cast<R>(signs.size());
+                }
             }
         }
     }
@@ -271,7 +279,8 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
     std::fill_n(relaxed.data(), relaxed.size(), R(0));
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
-    std::vector<R> mean(size);
+    const bool any_local = std::any_of(local.begin(), local.end(), [](std::int64_t one) { return one != 0; });
+    std::vector<R> mean(any_local ? size : std::min(samples, kSamples) * outputs);
     std::vector<Buffer> blocks_x(count), blocks_w(count);
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         std::vector<SlopeGiven<R>> given_x, given_w;
@@ -281,19 +290,25 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
             const DesignView<R> view = designs.view<R>(e, l, samples, outputs, bias.data(), bias_raw);
             double* const sums = columns.data();
             std::fill_n(sums + outputs, outputs, 0.0);
-            kernels(level, R())
-                .back(view, grad.data(), kept.data() + design * size,
-                      by_correlation ? by_correlation->data() + design * size : nullptr, mean.data(),
-                      {sums, sums + outputs, sums + 2 * outputs, sums + 3 * outputs});
+            for (std::size_t first = 0; first < samples; first += kSamples) {
+                const std::size_t begin = first * outputs, end = std::min(first + kSamples, samples) * outputs;
+                const std::size_t at = design * size + begin;
+                DesignView<R> part = view;
+                part.samples = std::min(kSamples, samples - first);
+                R* const means = local[l] ? mean.data() + begin : mean.data();
+                kernels(level, R())
+                    .back(part, grad.data() + begin, kept.data() + at,
+                          by_correlation ? by_correlation->data() + at : nullptr, means,
+                          {sums, sums + outputs, sums + 2 * outputs, sums + 3 * outputs});
+                if (local[l]) continue;
+                R* const to = relaxed.data() + e * size + begin;
+                for (std::size_t i = 0; i < end - begin; ++i) to[i] += means[i];
+            }
             for (std::size_t o = 0; o < outputs; ++o) found[design] += sums[outputs + o];
             const std::int64_t* const r = of_length;
             const std::int64_t* const q = of_length + length;
             of_length += 2 * length;
-            if (!local[l]) {
-                R* const to = relaxed.data() + e * size;
-                for (std::size_t at = 0; at < size; ++at) to[at] += mean[at];
-                continue;
-            }
+            if (!local[l]) continue;
             if (grad_w) {
                 to_blocks(mean.data(), samples, outputs, false, blocks_w[l]);
                 given_w.push_back({blocks_w[l].as<R>(), length, r, q});
@@ -307,13 +322,15 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
         view.inputs = inputs, view.one = std::int32_t{1} << designs.precision_bits;
         view.code = static_cast<SlopeCode>(designs.codes[e]);
         if (!given_w.empty()) {
-            view.threshold = of_x.make(level, x, designs.codes[e], designs.precision_bits).values;
+            view.threshold =
+                of_x.make(level, x.data(), samples, inputs, designs.codes[e], designs.precision_bits).values;
             view.value = w.data(), view.out = grad_w->data();
             view.rows = samples, view.columns = outputs;
             add_slopes(by_slope, view, given_w.data(), given_w.size(), threads);
         }
         if (!given_x.empty()) {
-            view.threshold = of_w.make(level, w, designs.codes[e], designs.precision_bits).values;
+            view.threshold =
+                of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits).values;
             view.value = x.data(), view.out = grad_x->data();
             view.rows = outputs, view.columns = samples;
             add_slopes(by_slope, view, given_x.data(), given_x.size(), threads);

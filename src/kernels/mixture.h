@@ -32,7 +32,8 @@ struct DesignSums {
 
 template <class R>
 struct MixtureKernels {
-    void (*encode)(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out);
+    // Thresholds; whether some are negative.
+    bool (*encode)(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out);
     // Whether all values are in the encoding's range, so that its clamp changes none.
     bool (*inside)(const R* values, std::size_t size, SlopeCode code);
     // Adds the design to `out`, [samples, outputs], and keeps its sums.

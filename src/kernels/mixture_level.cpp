@@ -11,7 +11,8 @@ constexpr float rounder(float) { return 12582912.0f; }
 constexpr double rounder(double) { return 6755399441055744.0; }
 
 template <class R, SlopeCode Code>
-void encode_as(const R* __restrict values, std::size_t size, std::int32_t one, std::int32_t* __restrict out) {
+bool encode_as(const R* __restrict values, std::size_t size, std::int32_t one, std::int32_t* __restrict out) {
+    std::int32_t signs = 0;
     const R scale = static_cast<R>(one), round = rounder(R());
     for (std::size_t at = 0; at < size; ++at) {
         // what is not a number is the least one, as its conversion is in the reference
@@ -22,19 +23,21 @@ void encode_as(const R* __restrict values, std::size_t size, std::int32_t one, s
             out[at] = value > 0 ? value : 0;
         } else if (Code == SlopeCode::sign_magnitude) {
             out[at] = value;
+            signs |= value;
         } else {
             const std::int32_t doubled = value + one;
             out[at] = (doubled + ((doubled >> 1) & 1)) >> 1;
         }
     }
+    return signs < 0;
 }
 
 template <class R>
-void encode(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out) {
+bool encode(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out) {
     const std::int32_t one = std::int32_t{1} << precision_bits;
     if (code == SlopeCode::unipolar) return encode_as<R, SlopeCode::unipolar>(values, size, one, out);
     if (code == SlopeCode::sign_magnitude) return encode_as<R, SlopeCode::sign_magnitude>(values, size, one, out);
-    encode_as<R, SlopeCode::bipolar>(values, size, one, out);
+    return encode_as<R, SlopeCode::bipolar>(values, size, one, out);
 }
 
 template <class R>
