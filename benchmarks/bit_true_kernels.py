@@ -1,17 +1,27 @@
 """Bit-true layers by table against the float32 product of the same shape, and against other ways to the same integers.
 
-    python benchmarks/bit_true_kernels.py [--quick]
+    python benchmarks/bit_true_kernels.py [--quick] [--only PART ...]
 
 Every way's integers are compared with the plain products of stream bits before anything is timed.  Runs alternate
-between the ways; a ratio is the median of the ratios of neighbouring runs, so that a slower moment meets both.
+between the ways; a ratio is the median of the ratios of neighbouring runs, so that a slower moment meets both.  Peak
+memory is the high-water mark of a process of its own, less what it held before the step.  sc-neurocore's Rust engine
+(`sc-neurocore-engine`) is a contestant where it is installed; it draws its weights' streams itself, so it is compared
+where they do not matter: weights of one.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
+import importlib.util
+import json
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +29,19 @@ import torch
 from _common import RESULTS, machine, markdown
 
 from bitprop import kernels
-from bitprop.artifacts import write_json
+from bitprop.artifacts import read_json, write_json
 from bitprop.nn import SCNetwork, bit_true
 from bitprop.nn.sources import layer_sources
-from bitprop.streams import product_count_table
+from bitprop.streams import PackedStreams, generate_stream, product_count_table, stream_products
 
 BITS = 8
 SHAPE = (64, 128, 784)
 LENGTHS = (8, 16, 32, 64, 128, 255, 256, 512, 1024)
 # Widths and batch of the training steps; the small one is the demo's.
 LARGE, SMALL = ((784, 128, 10), 128), ((64, 32, 10), 32)
+# A batch whose peak stands clear of what a process holds anyway.
+MEMORY_BATCH = 8192
+ENGINE = "sc_neurocore_engine"
 Way = Callable[[], Any]
 
 
@@ -167,6 +180,59 @@ def scaling(runs: int) -> dict[str, float]:
     }
 
 
+def packed(runs: int) -> list[dict[str, Any]]:
+    """The same sums from packed streams, and the Rust engine's, length 256, one thread."""
+    torch.set_num_threads(1)
+    samples, outputs, inputs = SHAPE
+    length = 256
+    problem = Problem(samples, outputs, inputs, length)
+    sources = layer_sources("sobol", length, BITS, 0, "independent")
+    k_x, k_w = problem.k_x.numpy(), problem.k_w.numpy()
+    x, w = generate_stream(sources.activation, k_x, length), generate_stream(sources.weight, abs(k_w), length)
+    signs = (k_x < 0).astype(np.uint8), (k_w < 0).astype(np.uint8)
+    if not np.array_equal(stream_products(x, w, "sign_magnitude", *signs), problem.reference().numpy()):
+        raise SystemExit("expected equal integers from packed streams, got others; no time is worth reading")
+    rows = []
+    for level in kernels.levels()[1:]:
+        with kernels.use_level(level):
+            ways: dict[str, Way] = {
+                "AND": lambda: stream_products(x, w, "unipolar"),
+                "XNOR": lambda: stream_products(x, w, "bipolar"),
+                "signed": lambda: stream_products(x, w, "sign_magnitude", *signs),
+            }
+            found = times(ways, runs)
+            rows += [
+                {"way": f"packed streams, {name}, {level}", "milliseconds": 1e3 * statistics.median(found[name])}
+                for name in ways
+            ]
+    if importlib.util.find_spec(ENGINE):
+        found = times(engine(x, problem.x.double().numpy(), outputs), max(3, runs // 8))
+        rows += [{"way": name, "milliseconds": 1e3 * statistics.median(found[name])} for name in found]
+    return rows
+
+
+def engine(x: PackedStreams, values: np.ndarray[Any, Any], outputs: int) -> dict[str, Way]:
+    """sc-neurocore's Rust engine: from streams that are given, one sample a call, and from values, a batch a call."""
+    inputs = x.shape[1]
+    layer = importlib.import_module(ENGINE).DenseLayer(inputs, outputs, length=x.length, seed=1)
+    layer.set_weights(np.ones((outputs, inputs)))
+    layer.refresh_packed_weights()
+
+    def from_streams() -> np.ndarray[Any, Any]:
+        return np.stack([layer.forward_prepacked_numpy(sample) for sample in x.words])
+
+    ones = np.full((outputs, inputs, x.words.shape[2]), ~np.uint64(0))
+    if not np.array_equal(
+        np.rint(from_streams() * x.length), stream_products(x, PackedStreams(ones, x.length), "unipolar")
+    ):
+        raise SystemExit("expected the engine's counts to be ours, got others; its time is not worth reading")
+    version = importlib.metadata.version(ENGINE)
+    return {
+        f"sc-neurocore-engine {version}, streams given": from_streams,
+        f"sc-neurocore-engine {version}, streams encoded too": lambda: layer.forward_batch_numpy(values),
+    }
+
+
 def training_step(threads: int, runs: int, features: tuple[int, int, int], batch: int) -> list[dict[str, Any]]:
     """A step with four lengths mixed, by table and by stream bits, against the float network's."""
     torch.set_num_threads(threads)
@@ -222,17 +288,80 @@ def check_gradients(network: SCNetwork, x: torch.Tensor, y: torch.Tensor) -> Non
         raise SystemExit("expected equal outputs and gradients within 1e-6 by kernels and by stream bits, got others")
 
 
+def peak(kind: str) -> dict[str, float]:
+    """MiB that one training step adds to the high-water mark of this process; ``float`` or a slope."""
+    torch.set_num_threads(1)
+    features, _ = LARGE
+    network: torch.nn.Module
+    if kind == "float":
+        inputs, hidden, classes = features
+        layers = torch.nn.Linear(inputs, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, classes)
+        network = torch.nn.Sequential(*layers)
+    else:
+        network = SCNetwork(features, lengths=(8, 16, 32, 64), slope=kind)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-4)
+
+    def step(batch: int) -> float:
+        x, y = torch.rand(batch, features[0]), torch.zeros(batch, dtype=torch.int64)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(network(x), y).backward()
+        optimiser.step()
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+    step(LARGE[1])  # what is there whatever the batch
+    return {"added": step(MEMORY_BATCH)}
+
+
+def memory() -> dict[str, float]:
+    """:func:`peak` of every contestant, each in a process of its own."""
+    found = {}
+    for kind in ("float", "relaxed", "local"):
+        command = [sys.executable, str(Path(__file__).resolve()), "--peak", kind]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+        found[kind] = float(json.loads(done.stdout)["added"])
+    return found
+
+
+def step_scaling(runs: int) -> dict[str, float]:
+    """Fitted exponents of a training step's time (784-W-10, local slope) against batch, width, length and threads."""
+    generator = torch.Generator().manual_seed(0)
+
+    def seconds(batch: int, width: int, lengths: tuple[int, ...], threads: int) -> float:
+        torch.set_num_threads(threads)
+        x = torch.rand(batch, 784, generator=generator)
+        y = torch.randint(0, 10, (batch,), generator=generator)
+        network = SCNetwork((784, width, 10), lengths=lengths, slope="local")
+
+        def step() -> None:
+            network.zero_grad()
+            torch.nn.functional.cross_entropy(network(x), y).backward()
+
+        return statistics.median(times({"step": step}, runs)["step"])
+
+    lengths, sizes = LENGTHS[:4], (64, 128, 256, 512)
+    single, threads = (8, 16, 32, 64, 128, 256), (1, 2)
+    return {
+        "step: batch": exponent(sizes, [seconds(batch, 128, lengths, 1) for batch in sizes]),
+        "step: width": exponent(sizes, [seconds(128, width, lengths, 1) for width in sizes]),
+        "step: length, one for each layer": exponent(single, [seconds(128, 128, (length,), 1) for length in single]),
+        "step: threads": exponent(threads, [seconds(128, 128, lengths, count) for count in threads]),
+    }
+
+
 def limits() -> dict[str, float]:
-    """Rates of this machine, one thread: multiply-adds of a float32 product, population count, copy in memory."""
+    """Rates of this machine, one thread: multiply-adds of a float32 product, counts, byte shuffles, copy in memory."""
     torch.set_num_threads(1)
     a = torch.rand(768, 768)
     words = np.arange(1 << 15, dtype=np.uint64).reshape(64, 512)
     counts = np.empty(64, np.int64)
     source, target = np.ones(1 << 26, np.uint8), np.empty(1 << 26, np.uint8)
+    native, shuffles = kernels.extension(), 1 << 20
     found = times(
         {
             "product": lambda: a @ a,
-            "count": lambda: kernels.extension().count_ones(words, counts, 1),
+            "count": lambda: native.count_ones(words, counts, 1),
+            "shuffle": lambda: native.shuffle_bytes(shuffles),
             "copy": lambda: np.copyto(target, source),
         },
         10,
@@ -241,6 +370,7 @@ def limits() -> dict[str, float]:
     return {
         "float32 product, 1e9 multiply-adds a second": 768**3 / least["product"] / 1e9,
         "population count, 1e9 bits a second": 64 * words.size / least["count"] / 1e9,
+        "byte shuffle in registers, 1e9 bytes a second": native.shuffle_bytes(shuffles) / least["shuffle"] / 1e9,
         "copy in memory, GB read and written a second": 2 * source.size / least["copy"] / 1e9,
     }
 
@@ -265,7 +395,18 @@ def bars(result: dict[str, Any]) -> str:
         (f"training step over float, {row['slope']} slope, {_threads(row)}", row["ratio"], 2.0)
         for row in result["training"]
     ]
+    added = result["memory"]
+    found += [
+        (f"peak memory of the step over float, {slope} slope, batch {MEMORY_BATCH}", added[slope] / added["float"], 2.0)
+        for slope in ("relaxed", "local")
+    ]
+    # at least so many times as fast
+    peers = [row["milliseconds"] for row in result["packed"] if row["way"].startswith("sc-neurocore")]
     rows = [[name, f"{got:.2f}", f"{bar:g}", "reached" if got <= bar else "not reached"] for name, got, bar in found]
+    if peers:
+        times_as_fast = min(peers) / result["other_ways"]["dense"]
+        verdict = "reached" if times_as_fast >= 50 else "not reached"
+        rows.append(["times as fast as the Rust engine, L = 256", f"{times_as_fast:.0f}", "50", verdict])
     return markdown(["one thread unless said", "figure", "bar", ""], rows)
 
 
@@ -304,39 +445,63 @@ def table(result: dict[str, Any]) -> str:
         for row in result[key]
     ]
     others = [[name, f"{value:.2f}"] for name, value in result["other_ways"].items()]
+    others += [[row["way"], f"{row['milliseconds']:.2f}"] for row in result["packed"]]
     exponents = [[name, f"{value:.2f}"] for name, value in result["exponents"].items()]
     rates = [[name, f"{value:.1f}"] for name, value in result["limits"].items()]
-    parts = [
+    sections = [
         bars(result),
         markdown(columns, rows),
         markdown(["training step", "float ms", "table ms", "stream bits ms", "ratio"], steps),
+        markdown(
+            [f"training step, batch {MEMORY_BATCH}", "MiB added at the peak"],
+            [[name, f"{value:.1f}"] for name, value in result["memory"].items()],
+        ),
         markdown(["way, L = 256, one thread", "ms"], others),
         markdown(["time against", "fitted exponent"], exponents),
         markdown(["this machine, one thread", "rate"], rates),
     ]
-    return "\n".join(parts)
+    return "\n".join(sections)
+
+
+def parts(runs: int, threads: Sequence[int]) -> dict[str, Callable[[], Any]]:
+    """What is measured, by name in the result."""
+    steps = max(5, runs // 2)
+    found: dict[str, Callable[[], Any]] = {
+        "lengths": lambda: [row for count in threads for row in lengths_table(count, runs)],
+        "training": lambda: [row for count in threads for row in training_step(count, steps, *LARGE)],
+        "small_training": lambda: training_step(1, steps, *SMALL),
+        "packed": lambda: packed(runs),
+        "memory": memory,
+        "other_ways": lambda: other_ways(runs),
+        "exponents": lambda: scaling(max(5, runs // 4)) | step_scaling(max(5, runs // 8)),
+        "limits": limits,
+    }
+    return found
 
 
 def main() -> None:
     """Measure, write ``results/bit_true_kernels.json``, print the tables."""
     parser = argparse.ArgumentParser(description="Benchmark the bit-true kernels; see the top of this file.")
     parser.add_argument("--quick", action="store_true", help="few runs; writes nothing")
+    parser.add_argument("--only", nargs="+", default=[], help="parts to measure; the others' stored figures stay")
+    parser.add_argument("--peak", choices=("float", "relaxed", "local"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.peak:
+        print(json.dumps(peak(arguments.peak)))
+        return
     runs = 10 if arguments.quick else 40
-    threads = [1] if torch.get_num_threads() == 1 else [1, 2]
-    result = {
-        "machine": machine(),
-        "kernels": kernels.describe(),
-        "lengths": [row for count in threads for row in lengths_table(count, runs)],
-        "training": [row for count in threads for row in training_step(count, max(5, runs // 2), *LARGE)],
-        "small_training": training_step(1, max(5, runs // 2), *SMALL),
-        "other_ways": other_ways(runs),
-        "exponents": scaling(max(5, runs // 4)),
-        "limits": limits(),
-    }
+    ways = parts(runs, [1] if torch.get_num_threads() == 1 else [1, 2])
+    unknown = sorted(set(arguments.only) - set(ways))
+    if unknown:
+        parser.error(f"expected parts among {', '.join(ways)}, got {', '.join(unknown)}")
+    stored = RESULTS / "bit_true_kernels.json"
+    result = read_json(stored) if arguments.only else {}
+    result |= {"machine": machine(), "kernels": kernels.describe()}
+    result |= {name: way() for name, way in ways.items() if not arguments.only or name in arguments.only}
     if not arguments.quick:
-        write_json(RESULTS / "bit_true_kernels.json", result)
-    print(table(result))
+        write_json(stored, result)
+    if set(ways) <= set(result):
+        print(table(result))
 
 
 if __name__ == "__main__":

@@ -279,61 +279,59 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
     std::fill_n(relaxed.data(), relaxed.size(), R(0));
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
-    const bool any_local = std::any_of(local.begin(), local.end(), [](std::int64_t one) { return one != 0; });
-    std::vector<R> mean(any_local ? size : std::min(samples, kSamples) * outputs);
+    std::vector<R> mean(std::min(samples, kSamples) * outputs);
     std::vector<Buffer> blocks_x(count), blocks_w(count);
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
-        std::vector<SlopeGiven<R>> given_x, given_w;
-        const std::int64_t* of_length = numbers.data();
-        for (std::size_t l = 0; l < count; ++l) {
-            const std::size_t design = e * count + l, length = static_cast<std::size_t>(designs.lengths[l]);
-            const DesignView<R> view = designs.view<R>(e, l, samples, outputs, bias.data(), bias_raw);
-            double* const sums = columns.data();
-            std::fill_n(sums + outputs, outputs, 0.0);
-            for (std::size_t first = 0; first < samples; first += kSamples) {
-                const std::size_t begin = first * outputs, end = std::min(first + kSamples, samples) * outputs;
+        SlopeView<R> slopes{};
+        slopes.inputs = inputs, slopes.one = std::int32_t{1} << designs.precision_bits;
+        slopes.code = static_cast<SlopeCode>(designs.codes[e]);
+        for (std::size_t first = 0; first < samples; first += kSamples) {
+            const std::size_t here = std::min(kSamples, samples - first), begin = first * outputs;
+            std::vector<SlopeGiven<R>> given_x, given_w;
+            const std::int64_t* of_length = numbers.data();
+            for (std::size_t l = 0; l < count; ++l) {
+                const std::size_t design = e * count + l, length = static_cast<std::size_t>(designs.lengths[l]);
                 const std::size_t at = design * size + begin;
-                DesignView<R> part = view;
-                part.samples = std::min(kSamples, samples - first);
-                R* const means = local[l] ? mean.data() + begin : mean.data();
+                const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);
+                double* const sums = columns.data();
+                std::fill_n(sums + outputs, outputs, 0.0);
                 kernels(level, R())
-                    .back(part, grad.data() + begin, kept.data() + at,
-                          by_correlation ? by_correlation->data() + at : nullptr, means,
+                    .back(view, grad.data() + begin, kept.data() + at,
+                          by_correlation ? by_correlation->data() + at : nullptr, mean.data(),
                           {sums, sums + outputs, sums + 2 * outputs, sums + 3 * outputs});
-                if (local[l]) continue;
-                R* const to = relaxed.data() + e * size + begin;
-                for (std::size_t i = 0; i < end - begin; ++i) to[i] += means[i];
+                for (std::size_t o = 0; o < outputs; ++o) found[design] += sums[outputs + o];
+                const std::int64_t* const r = of_length;
+                const std::int64_t* const q = of_length + length;
+                of_length += 2 * length;
+                if (!local[l]) {
+                    R* const to = relaxed.data() + e * size + begin;
+                    for (std::size_t i = 0; i < here * outputs; ++i) to[i] += mean[i];
+                    continue;
+                }
+                if (grad_w) {
+                    to_blocks(mean.data(), here, outputs, false, blocks_w[l]);
+                    given_w.push_back({blocks_w[l].as<R>(), length, r, q});
+                }
+                if (grad_x) {
+                    to_blocks(mean.data(), here, outputs, true, blocks_x[l]);
+                    given_x.push_back({blocks_x[l].as<R>(), length, q, r});
+                }
             }
-            for (std::size_t o = 0; o < outputs; ++o) found[design] += sums[outputs + o];
-            const std::int64_t* const r = of_length;
-            const std::int64_t* const q = of_length + length;
-            of_length += 2 * length;
-            if (!local[l]) continue;
-            if (grad_w) {
-                to_blocks(mean.data(), samples, outputs, false, blocks_w[l]);
-                given_w.push_back({blocks_w[l].as<R>(), length, r, q});
+            const R* const x_here = x.data() + first * inputs;
+            if (!given_w.empty()) {
+                slopes.threshold =
+                    of_x.make(level, x_here, here, inputs, designs.codes[e], designs.precision_bits).values;
+                slopes.value = w.data(), slopes.out = grad_w->data();
+                slopes.rows = here, slopes.columns = outputs;
+                add_slopes(by_slope, slopes, given_w.data(), given_w.size(), threads);
             }
-            if (grad_x) {
-                to_blocks(mean.data(), samples, outputs, true, blocks_x[l]);
-                given_x.push_back({blocks_x[l].as<R>(), length, q, r});
+            if (!given_x.empty()) {
+                if (first == 0) of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits);
+                slopes.threshold = of_w.values.data();
+                slopes.value = x_here, slopes.out = grad_x->data() + first * inputs;
+                slopes.rows = outputs, slopes.columns = here;
+                add_slopes(by_slope, slopes, given_x.data(), given_x.size(), threads);
             }
-        }
-        SlopeView<R> view{};
-        view.inputs = inputs, view.one = std::int32_t{1} << designs.precision_bits;
-        view.code = static_cast<SlopeCode>(designs.codes[e]);
-        if (!given_w.empty()) {
-            view.threshold =
-                of_x.make(level, x.data(), samples, inputs, designs.codes[e], designs.precision_bits).values;
-            view.value = w.data(), view.out = grad_w->data();
-            view.rows = samples, view.columns = outputs;
-            add_slopes(by_slope, view, given_w.data(), given_w.size(), threads);
-        }
-        if (!given_x.empty()) {
-            view.threshold =
-                of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits).values;
-            view.value = x.data(), view.out = grad_x->data();
-            view.rows = outputs, view.columns = samples;
-            add_slopes(by_slope, view, given_x.data(), given_x.size(), threads);
         }
     }
     for (std::size_t o = 0; o < outputs; ++o) {

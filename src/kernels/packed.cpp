@@ -134,6 +134,9 @@ void stream_products(Streams x, Streams w, std::optional<Signs> x_negative, std:
 void bind_packed(nb::module_& module) {
     module.def("count_ones", count_ones, nb::arg("words"), nb::arg("counts"), nb::arg("threads"),
                "Ones of each row of packed words, uint64 [rows, words], into int64 [rows].");
+    module.def(
+        "shuffle_bytes", [](std::int64_t vectors) { return kernels(family.level()).shuffle(vectors); },
+        nb::arg("vectors"), "Looks that many vectors of bytes up in tables of 16; returns how many bytes.");
     module.def("stream_products", stream_products, nb::arg("x"), nb::arg("w"), nb::arg("x_negative").none(),
                nb::arg("w_negative").none(), nb::arg("length"), nb::arg("xnor"), nb::arg("out"), nb::arg("threads"),
                "Sums of products of packed streams, uint64 [B, I, words] and [O, I, words], into int64 [B, O].");

@@ -20,6 +20,8 @@ struct PackedKernels {
     void (*ones)(const std::uint64_t* data, std::size_t rows, std::size_t words, std::int64_t* counts);
     // The count of two rows.
     std::int64_t (*product)(PackedProduct product, const PackedRow& a, const PackedRow& b, std::size_t words);
+    // Looks up that many vectors of bytes in tables of 16, and returns how many bytes: a probe of the machine's rate.
+    std::int64_t (*shuffle)(std::int64_t vectors);
 };
 
 namespace portable {

@@ -46,6 +46,18 @@ struct Subtracted {
 #endif
 };
 
+#if BITPROP_LEVEL_NUMBER == 0
+// in halves, quarters and so on: without an instruction the compiler calls a function for each word
+inline std::int64_t ones_of_word(std::uint64_t v) {
+    v -= (v >> 1) & 0x5555555555555555u;
+    v = (v & 0x3333333333333333u) + ((v >> 2) & 0x3333333333333333u);
+    v = (v + (v >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
+    return static_cast<std::int64_t>((v * 0x0101010101010101u) >> 56);
+}
+#else
+inline std::int64_t ones_of_word(std::uint64_t v) { return __builtin_popcountll(v); }
+#endif
+
 template <class Source>
 std::int64_t count(const Source& source, std::size_t words) {
     std::size_t at = 0;
@@ -74,7 +86,7 @@ std::int64_t count(const Source& source, std::size_t words) {
     for (; at + step <= words; at += step) sum = add64(sum, ones_of_64(source.bytes(at)));
     found += total64(sum);
 #endif
-    for (; at < words; ++at) found += __builtin_popcountll(source.word(at));
+    for (; at < words; ++at) found += ones_of_word(source.word(at));
     return found;
 }
 
@@ -90,10 +102,34 @@ std::int64_t product(PackedProduct product, const PackedRow& a, const PackedRow&
     return all - 2 * count(Subtracted{found, {a.signs, b.signs}}, words);
 }
 
+#if BITPROP_LEVEL_NUMBER == 0
+// without byte shuffles there is nothing to probe
+std::int64_t shuffle(std::int64_t) { return 0; }
+#else
+std::int64_t shuffle(std::int64_t vectors) {
+    constexpr std::int64_t together = 8;  // none of them waits for another
+    alignas(64) std::uint8_t bytes[kWidth];
+    for (std::size_t at = 0; at < kWidth; ++at) bytes[at] = static_cast<std::uint8_t>((5 * at + 3) % 16);
+    const Bytes index = load(bytes);
+    Bytes table[together];
+    for (std::int64_t which = 0; which < together; ++which) table[which] = all(static_cast<std::uint8_t>(which));
+    const std::int64_t rounds = vectors / together;
+    for (std::int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 8
+        for (std::int64_t which = 0; which < together; ++which) table[which] = look_up(table[which], index);
+    }
+    Bytes sum = zero();
+    for (const Bytes& one : table) sum = add8(sum, one);
+    // every table has one number in all places: the sum is 0 + 1 + .. + 7 in each
+    const bool right = total64(sums_of_8(sum)) == static_cast<std::int64_t>(28 * kWidth);
+    return right ? rounds * together * static_cast<std::int64_t>(kWidth) : 0;
+}
+#endif
+
 }  // namespace
 
 extern const PackedKernels packed_kernels;
-const PackedKernels packed_kernels = {ones, product};
+const PackedKernels packed_kernels = {ones, product, shuffle};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop

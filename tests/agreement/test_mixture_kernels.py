@@ -136,6 +136,21 @@ def test_threads_and_strides_do_not_matter(dtype: torch.dtype) -> None:
         assert _agree(got, expected, dtype)
 
 
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_large_batches_are_taken_in_parts(dtype: torch.dtype) -> None:
+    layer = _layer(3, dtype, 9, 5, lengths=(4, 8, 64), encodings=("bipolar", "unipolar"), correlation_range=(0.0, 0.3))
+    generator = torch.Generator().manual_seed(4)
+    x = torch.rand(1030, 9, generator=generator, dtype=dtype) * 2.4 - 1.2
+    upstream = torch.randn(1030, 5, generator=generator, dtype=dtype)
+    expected = _run(layer, x, upstream, "reference")
+    found = [_run(layer, x, upstream, level) for level in LEVELS]
+    assert all(_agree(got, expected, dtype) for got in found)
+    assert all(torch.equal(a, b) for got in found[1:] for a, b in zip(found[0], got, strict=True))
+    # without the last sample something is missing
+    short = _run(layer, x[:-1], upstream[:-1], LEVELS[-1])
+    assert not _agree([expected[0], expected[1], *short[2:]], expected, dtype)
+
+
 def test_what_needs_no_gradient_gets_none() -> None:
     layer, x, upstream = _mixed_layer(torch.float64)
     expected = _run(layer, x, upstream, LEVELS[-1])
