@@ -86,11 +86,13 @@ def _single_thread() -> None:
     torch.set_num_threads(1)
 
 
-def run_jobs(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int, partial: Path) -> list[Any]:
+def run_jobs(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], processes: int, partial: Path, *, keep: bool = False
+) -> list[Any]:
     """``function(*job)`` for every job, in order, one thread each; says what is done on standard error.
 
     What is done is kept in ``partial``, so that an interrupted benchmark goes on where it was; the file is removed once
-    all is done.
+    all is done, unless ``keep`` leaves that to a benchmark of several such rounds.
     """
     finished: dict[str, Any] = read_json(partial) if partial.is_file() else {}
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_single_thread) as pool:
@@ -99,7 +101,8 @@ def run_jobs(function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], proc
             finished[futures[future]] = future.result()
             write_json(partial, finished)
             print(f"  {len(finished)}/{len(jobs)}  {futures[future]}", file=sys.stderr, flush=True)
-    partial.unlink(missing_ok=True)
+    if not keep:
+        partial.unlink(missing_ok=True)
     return [finished[str(job)] for job in jobs]
 
 

@@ -112,8 +112,8 @@ the same tools, one seed of training and one of placement. What the columns mean
 {baseline}
 ## Training within a budget
 
-Digits, 64-32-16-10; tables and clock are estimates of the cost model. Every design gets its weights by {budget_epochs}
-epochs of the same training, and either side keeps the design of least loss on held-back training samples.
+Digits, 64-32-16-10; tables and clock are estimates of the cost model. Every design that is tried gets its weights by
+{budget_epochs} epochs of the same training; either side keeps a design by its loss on held-back training samples alone.
 
 {budget}
 ## Bit-true kernels
@@ -215,7 +215,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         parts_machine=_machine(results["parts"]["machine"]),
         baseline=baseline.table(results["baseline"]),
         budget=budget.table(results["budget"]),
-        budget_epochs=sum(budget.WEIGHTS.values()),
+        budget_epochs=budget.EPOCHS,
         bit_true_kernels=bit_true_kernels.table(results["bit_true_kernels"]),
         bit_true_kernels_machine=_machine(results["bit_true_kernels"]["machine"]),
         bit_true_kernels_level=results["bit_true_kernels"]["kernels"].removeprefix("native, "),
