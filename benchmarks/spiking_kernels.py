@@ -261,13 +261,7 @@ def table(results: dict[str, Any]) -> str:
     )
     text += "\n" + _constant(results)
     if results["memory"]:
-        rows = [
-            [f"T = {row['steps']}, 784-{row['width']}-10", *(f"{row['bytes'][n] / 2**20:.0f}" for n in CONTESTANTS),
-             "below every peer: "
-             + ("reached" if row["bytes"]["bitprop"] < min(row["bytes"][n] for n in names) else "not reached")]
-            for row in results["memory"]
-        ]  # fmt: skip
-        text += "\n" + markdown(["MiB added at the peak of a step", *CONTESTANTS, "bar"], rows)
+        text += "\n" + _memory(results["memory"])
     if results["compiled"]:
         text += "\n" + _compiled(results["compiled"])
     first = results["first"]
@@ -281,6 +275,21 @@ def table(results: dict[str, Any]) -> str:
         for axis, curve in sorted(results["scaling"].items())
     ]
     return text + "\n" + markdown(["neurons alone (parameters: a whole step), against", "ms (at)", "exponent"], rows)
+
+
+def _memory(found: list[dict[str, Any]]) -> str:
+    rows = []
+    for row in found:
+        taken = row["bytes"]
+        least = min(size for name, size in taken.items() if name != "bitprop")
+        rows.append(
+            [
+                f"T = {row['steps']}, 784-{row['width']}-10",
+                *(f"{taken[name] / 2**20:.0f}" if name in taken else "" for name in CONTESTANTS),
+                "reached" if taken["bitprop"] < least else "not reached",
+            ]
+        )
+    return markdown(["MiB added at the peak of a step", *CONTESTANTS, "bar: below every peer"], rows)
 
 
 def _compiled(found: list[dict[str, Any]]) -> str:
