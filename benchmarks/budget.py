@@ -37,7 +37,7 @@ LENGTHS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 # the search's trainings, and of the other side
 PROPOSALS, TRIALS, RANDOM = 3, 30, 50
 # epochs of a design on either side; the comparison's seeds
-EPOCHS, SEEDS = 15, tuple(range(5))
+EPOCHS, SEEDS = 15, tuple(range(10))
 # samples that choose, on either side
 VALIDATION_SHARE = 0.25
 # six epochs of the weights and six of weights and design propose
