@@ -28,6 +28,7 @@ __all__ = [
     "Family",
     "Plan",
     "constants_of",
+    "fits",
     "is_built",
     "is_watched",
     "methods_of",
@@ -148,7 +149,8 @@ def plan(neuron: Any) -> Plan | None:
     return Plan(family, codes, (neuron.beta, second, neuron.threshold), weight)
 
 
-def _fits(x: Any, dtype: torch.dtype, shape: Sequence[int] | None = None) -> bool:
+def fits(x: Any, dtype: torch.dtype, shape: Sequence[int] | None = None) -> bool:
+    """Whether it is a plain tensor of this type, and of this shape, that a kernel may take."""
     return (
         type(x) in (Tensor, nn.Parameter)
         and x.dtype == dtype
@@ -165,7 +167,7 @@ def constants_of(found: Plan, dtype: torch.dtype, features: int) -> list[Tensor 
         if value is not None:
             if not value.dim() and value.device.type == "cpu":
                 value = value.to(dtype)  # as PyTorch takes a number beside a tensor
-            elif not _fits(value, dtype) or value.shape[0] not in (1, features):
+            elif not fits(value, dtype) or value.shape[0] not in (1, features):
                 return None
         values.append(value)
     return values
@@ -178,16 +180,16 @@ def run(neuron: Any, x: Tensor, state: Any, steps: int | None) -> tuple[Tensor, 
         return None
     found = plan(neuron)
     one = x.shape[1:] if steps is None else x.shape
-    if found is None or x.dtype not in _DTYPES or not _fits(x, x.dtype) or not x.numel():
+    if found is None or x.dtype not in _DTYPES or not fits(x, x.dtype) or not x.numel():
         return None
     if found.weight is not None and (
-        not _fits(found.weight, x.dtype) or len(one) < 2 or one[-1] != found.weight.shape[0]
+        not fits(found.weight, x.dtype) or len(one) < 2 or one[-1] != found.weight.shape[0]
     ):
         return None
     names = found.family.state._fields
     parts: list[Tensor | None] = [None, None, None]
     if state is not None:
-        if len(state) != len(names) or not all(_fits(part, x.dtype, one) for part in state):
+        if len(state) != len(names) or not all(fits(part, x.dtype, one) for part in state):
             return None
         for name, part in zip(names, state, strict=True):
             parts[_PLACES.get(name, 2)] = part

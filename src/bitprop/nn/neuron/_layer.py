@@ -31,12 +31,7 @@ def _is_bare(module: nn.Module) -> bool:
 
 
 def _fits(tensor: Any) -> bool:
-    return (
-        type(tensor) in (Tensor, nn.Parameter)
-        and tensor.dtype == torch.float32
-        and tensor.device.type == "cpu"
-        and tensor.layout == torch.strided
-    )
+    return _fused.fits(tensor, torch.float32) and tensor.layout == torch.strided
 
 
 def dense(layer: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor | None:
