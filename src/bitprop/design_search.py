@@ -5,19 +5,30 @@ of weights that serves them all, so a design that is better once it has weights 
 goes on from there: the designs of the budget that differ from the best one so far by one step are trained by
 themselves for a few epochs, and the one of least loss on held-back samples is the best one from then on.  Where none of
 its neighbours is left to try, those of the next best one are, until as many were tried as were allowed.
+
+With a folder every training is kept there as it ends, under a digest of all that it depends on.  A search that was
+interrupted, even killed, and started again goes on after them and ends with the same result; one that is started again
+with more trials goes on from those it had.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bitprop import __version__
 from bitprop._checks import check_integer
+from bitprop.artifacts import canonical_json, sha256_bytes, sha256_file
 from bitprop.budget import BudgetConstraint, DesignPoint, plan
+from bitprop.cost import model_path
 from bitprop.data import Dataset
 from bitprop.errors import ConfigError
+from bitprop.graph.architecture import Folded
 from bitprop.seeds import derive_seed
+from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.training.config import BudgetConfig, NetworkConfig, RunConfig
 from bitprop.training.loop import build_network, train
 from bitprop.training.outcome import TrainResult
@@ -26,6 +37,8 @@ __all__ = ["Attempt", "Design", "SearchResult", "attempt", "attempt_of", "neighb
 
 # neighbours that are tried before the next one is chosen
 _TOGETHER = 4
+# of an entry in the folder
+_PART = "training"
 
 Combination = tuple[tuple[int, ...], tuple[str, ...]]
 RunAll = Callable[[Sequence[RunConfig]], Sequence["Attempt"]]
@@ -202,6 +215,7 @@ def search_design(
     trials: int = 24,
     epochs: int = 15,
     run: RunAll | None = None,
+    folder: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> SearchResult:
     """Find a design that meets a budget: joint trainings propose, short trainings of one design each decide.
@@ -215,12 +229,14 @@ def search_design(
         trials: trainings of one design each, at most.
         epochs: bit-true epochs of each of those.
         run: trains several configurations, each as :func:`attempt` does; one after the other if ``None``.
+        folder: where trainings are kept as they end, and those that are there are read; nowhere if ``None``.
         say: gets a line for every training.
 
     Raises:
         ConfigError: no budget, no joint epochs, no validation samples, or a training that fails.
         InfeasibleError: no candidate meets the budget.
         RangeError: an argument out of range.
+        ArtifactError: the folder cannot be written.
     """
     check_integer("proposals", proposals, 1, 1000)
     check_integer("trials", trials, 1, 100_000)
@@ -237,9 +253,11 @@ def search_design(
     say(f"{len(allowed):,} combinations of lengths and encodings are within {config.budget.describe()}")
 
     def one_by_one(configs: Sequence[RunConfig]) -> list[Attempt]:
-        return [attempt(entry, data) for entry in configs]
+        return [found for entry in configs for found in kept([entry], lambda one: [attempt(one[0], data)])]
 
-    run = run or one_by_one
+    kept = _Kept(folder, data)
+    together = run
+    run = one_by_one if together is None else lambda configs: kept(configs, together)
     first = run([_proposal(config, number) for number in range(proposals)])
     for entry in first:
         say(f"proposed: {entry.point.describe()}")
@@ -256,6 +274,73 @@ def search_design(
         untried = ([design for design in found if design not in tried] for found in around)
         waiting = next(filter(None, untried), [])[:_TOGETHER]
     return SearchResult(tuple(first), tuple(tried.values()), tried[ranked[0]], ranked[0].fix(config))
+
+
+class _Kept:
+    """Trainings in a folder.
+
+    Args:
+        folder: made if it is not there; ``None``: nothing is kept.
+        data: what is trained on.
+    """
+
+    def __init__(self, folder: Path | None, data: Dataset) -> None:
+        self._files = None if folder is None else ResultCache(folder)
+        if self._files is not None:
+            self._files.check("choose another one")
+        self._world = {
+            "data": sha256_bytes(data.train_x.tobytes() + data.train_y.tobytes()),
+            "cost_model": sha256_file(model_path()),
+            "version": __version__,
+        }
+
+    def __call__(self, configs: Sequence[RunConfig], run: RunAll) -> list[Attempt]:
+        """What trainings came to; those that are not kept are run, and kept."""
+        files = self._files
+        if files is None:
+            return list(run(configs))
+        keys = [cache_key({"config": config.to_toml(), **self._world}) for config in configs]
+        stored = [files.get(key) for key in keys]
+        missing = [config for config, parts in zip(configs, stored, strict=True) if parts is None]
+        fresh = iter(run(missing) if missing else ())
+        found = []
+        for key, parts in zip(keys, stored, strict=True):
+            if parts is None:
+                entry = next(fresh)
+                files.put(key, {_PART: canonical_json(_plain(entry)).encode("utf-8")})
+            else:
+                entry = _attempt(json.loads(parts[_PART]))
+            found.append(entry)
+        return found
+
+
+def _plain(entry: Attempt) -> dict[str, Any]:
+    """An attempt with every digit, which :meth:`Attempt.to_dict` does not have."""
+    design, point = entry.design, entry.point
+    return {
+        "design": [design.lengths, design.encodings, design.correlations],
+        "lengths": point.lengths,
+        "encodings": point.encodings,
+        "folds": [None if fold is None else fold.model_dump(mode="json") for fold in point.folds],
+        "use": {name: value if isinstance(value, int) else float(value) for name, value in point.use.items()},
+        "violation": point.violation,
+        "validation": [entry.validation_loss, entry.validation_accuracy],
+    }
+
+
+def _attempt(plain: dict[str, Any]) -> Attempt:
+    """The attempt that :func:`_plain` was given."""
+    return Attempt(
+        Design(*(tuple(values) for values in plain["design"])),
+        DesignPoint(
+            tuple(plain["lengths"]),
+            tuple(plain["encodings"]),
+            tuple(None if fold is None else Folded.model_validate(fold) for fold in plain["folds"]),
+            plain["use"],
+            plain["violation"],
+        ),
+        *plain["validation"],
+    )
 
 
 def _proposal(config: RunConfig, number: int) -> RunConfig:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bitprop import design_search
 from bitprop.budget import BudgetConstraint, DesignPoint
 from bitprop.data import Dataset, load_dataset
 from bitprop.design_search import Attempt, Design, attempt, neighbours, search_design
-from bitprop.errors import ConfigError, InfeasibleError
-from bitprop.training.config import RunConfig, load_config, parse_config
+from bitprop.errors import ArtifactError, ConfigError, InfeasibleError
+from bitprop.graph.architecture import folded
+from bitprop.training.config import BudgetConfig, RunConfig, load_config, parse_config
 from bitprop.training.loop import build_network
 from helpers.command_line import CONFIG, blobs_csv, refused, run
 
@@ -174,3 +178,93 @@ def test_the_command_writes_a_configuration_that_trains_and_the_same_one_again(t
     source.write_text(CONFIG, encoding="utf-8")
     assert "[budget]" in refused("search", str(source), "--output", str(tmp_path / "three.toml"))
     assert not (tmp_path / "three.toml").exists()
+
+
+class _Trainings:
+    """:func:`bitprop.design_search.attempt`, counted, and interrupted instead of the one with a given number."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, stop: int | None = None) -> None:
+        self.count, self._stop = 0, stop
+        monkeypatch.setattr(design_search, "attempt", self)
+
+    def __call__(self, config: RunConfig, data: Dataset) -> Attempt:
+        if self.count == self._stop:
+            raise KeyboardInterrupt
+        self.count += 1
+        return attempt(config, data)
+
+
+def test_an_interrupted_search_goes_on_with_the_same_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "blobs.csv").write_text(blobs_csv(), encoding="utf-8")
+    source = tmp_path / "blobs.toml"
+    source.write_text(CONFIG + BUDGET, encoding="utf-8")
+
+    def search(name: str, *, stop: int | None = None, trials: int = 4) -> tuple[int, int, str]:
+        trainings = _Trainings(monkeypatch, stop)
+        options = ("--trials", str(trials), "--epochs", "1", "--proposals", "2", "--json")
+        result = run("search", str(source), "--output", str(tmp_path / name), *options)
+        return result.exit_code, trainings.count, result.stdout
+
+    straight = search("straight.toml")
+    assert straight[:2] == (0, 6)
+
+    target, folder = tmp_path / "stopped.toml", tmp_path / "stopped.toml.trials"
+    assert search(target.name, stop=1)[:2] == (130, 1)
+    assert search(target.name, stop=3)[:2] == (130, 3)
+    assert not target.exists()
+    files = sorted(folder.iterdir())
+    assert len(files) == 4
+    damaged, cut = files[0], files[1]
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    cut.write_bytes(cut.read_bytes()[:40])
+    assert search(target.name) == (0, 4, straight[2])
+    assert target.read_bytes() == (tmp_path / "straight.toml").read_bytes()
+
+    target.unlink()
+    assert search(target.name) == (0, 0, straight[2])
+    assert target.read_bytes() == (tmp_path / "straight.toml").read_bytes()
+    code, count, more = search(target.name, trials=5)
+    assert (code, count) == (0, 1)
+    assert json.loads(more)["tried"][:4] == json.loads(straight[2])["tried"]
+
+
+def test_a_training_is_taken_up_with_every_digit_and_only_where_nothing_has_changed(tmp_path: Path) -> None:
+    config, data = configuration(lut=100_000), digits()
+    start = Design((2, 2), ("bipolar", "sign_magnitude"), (0.1 + 0.2, -1 / 3))
+    tried: list[Design] = []
+    free = table(lambda one: 1 / (3 + sum(one.lengths)), tried, start)
+
+    def train_all(configs: Sequence[RunConfig]) -> list[Attempt]:
+        use = {**dict.fromkeys(USE, 1 / 3), "cycles": 7}
+        folds = (folded(4, 2, length=2), None)
+        return [
+            replace(one, point=replace(one.point, folds=folds, use=use, violation=0.1 + 0.2), validation_accuracy=2 / 3)
+            for one in free(configs)
+        ]
+
+    def search(config: RunConfig, data: Dataset) -> design_search.SearchResult:
+        tried.clear()
+        return search_design(config, data, trials=5, run=train_all, folder=tmp_path / "trials")
+
+    first = search(config, data)
+    assert len(tried) == 5
+    assert search(config, data) == first
+    assert not tried
+    search(config.model_copy(update={"seed": 1}), data)
+    assert len(tried) == 5
+    search(config, replace(data, train_x=data.train_x[::-1].copy()))
+    assert len(tried) == 5
+    dearer = config.model_copy(update={"budget": BudgetConfig(lut=90_000, clock_mhz=25.0)})
+    search(dearer, data)
+    assert len(tried) == 5
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    tried: list[Design] = []
+    free = table(lambda _: 1.0, tried, design(2, 2, *NAMES))
+    with pytest.raises(ArtifactError, match="choose another one"):
+        search_design(configuration(lut=100_000), digits(), run=free, folder=tmp_path / "file" / "trials")
+    assert not tried

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from bitprop.cli._console import console, guarded, print_json
+from bitprop.cli._console import console, guarded_with, print_json
 from bitprop.cli._show import WorkProgress
 from bitprop.presets import PRESETS
 
 __all__ = ["search"]
 
 
-@guarded
+@guarded_with("trainings that had ended are kept; the same command goes on after them")
 def search(
     config: Annotated[
         str,
@@ -42,6 +42,9 @@ def search(
     """Look for the best design within a budget: joint trainings propose, their neighbours are tried.
 
     The configuration that is written has that design and no other; train it with bitprop train.
+
+    Trainings are kept beside it as they end, in a folder of the same name with .trials; the same command goes on after
+    them if it was interrupted, and so does one with more trials. Delete the folder when it is not needed any more.
     """
     from bitprop.design_search import search_design
     from bitprop.presets import preset_path
@@ -53,7 +56,15 @@ def search(
     data = dataset_of(chosen)
     with WorkProgress(quiet=as_json) as progress:
         progress.step("search", 0, None)
-        result = search_design(chosen, data, proposals=proposals, trials=trials, epochs=epochs, say=progress.say)
+        result = search_design(
+            chosen,
+            data,
+            proposals=proposals,
+            trials=trials,
+            epochs=epochs,
+            folder=output.with_name(f"{output.name}.trials"),
+            say=progress.say,
+        )
     result.config.save(output)
     if as_json:
         print_json(result.to_dict())

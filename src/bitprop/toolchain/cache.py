@@ -47,23 +47,22 @@ class ResultCache:
             return cls(Path(chosen))
         return cls(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bitprop")
 
-    def check(self) -> None:
+    def check(self, otherwise: str = f"set {CACHE_VARIABLE} to another one") -> None:
         """Make sure that results can be stored, before hours are spent on one.
 
+        Args:
+            otherwise: what to do about a folder that will not do.
+
         Raises:
-            ArtifactError: the folder cannot be made or written; the message names the variable.
+            ArtifactError: the folder cannot be made or written; the message says what to do.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             usable = os.access(self.folder, os.W_OK | os.X_OK)
         except OSError as error:
-            raise ArtifactError(
-                f"cannot make the cache folder {self.folder}: {error.strerror}; set {CACHE_VARIABLE} to another one"
-            ) from error
+            raise ArtifactError(f"cannot make the cache folder {self.folder}: {error.strerror}; {otherwise}") from error
         if not usable:
-            raise ArtifactError(
-                f"expected a cache folder that can be written, got {self.folder}; set {CACHE_VARIABLE} to another one"
-            )
+            raise ArtifactError(f"expected a cache folder that can be written, got {self.folder}; {otherwise}")
 
     def path(self, key: str) -> Path:
         """Where the entry of a key lies."""
