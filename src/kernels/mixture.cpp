@@ -9,6 +9,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -30,7 +32,7 @@ bool check_type(Level level) {
     constexpr std::size_t samples = 3, outputs = 37, size = samples * outputs;
     std::vector<R> values(size), bias(outputs), found[2], means[2];
     std::vector<std::int64_t> total(size), bias_raw(outputs);
-    std::vector<std::int32_t> kept(size), codes[2];
+    std::vector<std::int32_t> codes[2];
     std::vector<double> sums[2];
     std::uint64_t state = 7;
     auto next = [&] { return (state = state * 6364136223846793005u + 1442695040888963407u) >> 40; };
@@ -38,6 +40,7 @@ bool check_type(Level level) {
     for (R& v : bias) v = static_cast<R>(next() % 1000) / R(1000) - R(0.5);
     for (auto& t : total) t = static_cast<std::int64_t>(next() % 400) - 200;
     for (auto& t : bias_raw) t = static_cast<std::int64_t>(next() % 100) - 50;
+    const std::vector<std::int32_t> given(total.begin(), total.end());
     for (const int shift : {0, 5}) {
         DesignView<R> view{samples, outputs, bias.data(), bias_raw.data(), R(0.1), R(16), R(0.3), R(0.0625),
                            9,       -64,     64,          shift,           R(-1),  R(1)};
@@ -51,8 +54,8 @@ bool check_type(Level level) {
             means[which].assign(size, R(0));
             sums[which].assign(4 * outputs, 0.0);
             double* const to = sums[which].data();
-            chosen.finish(view, total.data(), kept.data(), found[which].data());
-            chosen.back(view, values.data(), kept.data(), values.data(), means[which].data(),
+            chosen.finish(view, total.data(), found[which].data());
+            chosen.back(view, values.data(), given.data(), values.data(), means[which].data(),
                         {to, to + outputs, to + 2 * outputs, to + 3 * outputs});
         }
         if (codes[0] != codes[1] || found[0] != found[1] || means[0] != means[1] || sums[0] != sums[1]) return false;
@@ -60,7 +63,28 @@ bool check_type(Level level) {
     return true;
 }
 
-bool check(Level level) { return check_type<float>(level) && check_type<double>(level); }
+// Sums come back as they were, and those that do not fit 16 bits are seen, wherever they stand.
+bool check_kept(Level level) {
+    const MixtureKernelsOfLevel& chosen = BITPROP_CHOOSE(level, mixture_kernels);
+    constexpr std::size_t size = 67;
+    std::vector<std::int64_t> total(size);
+    std::vector<std::int16_t> kept(size);
+    std::vector<std::int32_t> found(size);
+    for (std::size_t at = 0; at < size; ++at) {
+        total[at] = at % 2 ? INT16_MAX : INT16_MIN;
+        if (!chosen.narrow(total.data(), size, kept.data())) return false;
+        chosen.widen(kept.data(), size, found.data());
+        if (!std::equal(total.begin(), total.end(), found.begin())) return false;
+        for (const std::int64_t beyond : {INT16_MAX + 1, INT16_MIN - 1, INT32_MAX, INT32_MIN}) {
+            total[at] = beyond;
+            if (chosen.narrow(total.data(), size, kept.data())) return false;
+        }
+        total[at] = 0;
+    }
+    return true;
+}
+
+bool check(Level level) { return check_type<float>(level) && check_type<double>(level) && check_kept(level); }
 
 Family family("mixture", check);
 
@@ -136,6 +160,62 @@ struct Designs {
 // So many samples at a time bound what a large batch takes beside its sums.
 constexpr std::size_t kSamples = 512;
 
+// body(first, samples) for each such part of the batch.
+template <class Body>
+void in_parts(std::size_t samples, const Body& body) {
+    for (std::size_t first = 0; first < samples; first += kSamples) body(first, std::min(kSamples, samples - first));
+}
+
+// The sums of all designs, [designs, B, O], for the way back: each part of the batch in 16 bits where all of its sums
+// fit, which those of short streams do.
+class KeptSums {
+  public:
+    KeptSums(std::size_t designs, std::size_t samples, std::size_t outputs)
+        : samples_(samples), outputs_(outputs), parts_(designs * of_design()) {}
+    KeptSums(const KeptSums&) = delete;
+
+    bool holds(std::size_t designs, std::size_t samples, std::size_t outputs) const {
+        return samples == samples_ && outputs == outputs_ && parts_.size() == designs * of_design();
+    }
+    bool filled() const {
+        return std::all_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.narrow || part.wide; });
+    }
+
+    // Sums of 32 bits at most.
+    void put(Level level, std::size_t design, std::size_t first, const std::int64_t* sums, std::size_t size) {
+        Part& part = parts_[at(design, first)];
+        part.narrow.reset(new std::int16_t[size]);
+        bytes_ += size * sizeof(std::int16_t);
+        if (BITPROP_CHOOSE(level, mixture_kernels).narrow(sums, size, part.narrow.get())) return;
+        part.narrow.reset();
+        part.wide.reset(new std::int32_t[size]);
+        bytes_ += size * (sizeof(std::int32_t) - sizeof(std::int16_t));
+        std::transform(sums, sums + size, part.wide.get(), [](std::int64_t s) { return static_cast<std::int32_t>(s); });
+    }
+
+    // In 32 bits: in `room`, or where they are.
+    const std::int32_t* get(Level level, std::size_t design, std::size_t first, std::size_t size,
+                            std::int32_t* room) const {
+        const Part& part = parts_[at(design, first)];
+        if (part.wide) return part.wide.get();
+        BITPROP_CHOOSE(level, mixture_kernels).widen(part.narrow.get(), size, room);
+        return room;
+    }
+
+    std::size_t bytes() const { return bytes_; }
+
+  private:
+    struct Part {
+        std::unique_ptr<std::int16_t[]> narrow;
+        std::unique_ptr<std::int32_t[]> wide;
+    };
+    std::size_t of_design() const { return (samples_ + kSamples - 1) / kSamples; }
+    std::size_t at(std::size_t design, std::size_t first) const { return design * of_design() + first / kSamples; }
+
+    std::size_t samples_, outputs_, bytes_ = 0;
+    std::vector<Part> parts_;
+};
+
 template <class R>
 struct Thresholds {
     std::vector<std::int32_t> values;
@@ -154,19 +234,17 @@ struct Thresholds {
 // encoding, whether x and whether w are within its range.
 template <class R>
 std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
-                                           std::vector<const CountTable*> tables, Integers signs,
-                                           Results<std::int32_t> kept, std::optional<Results<R>> by_correlation,
-                                           Result<R> out, int threads) {
+                                           std::vector<const CountTable*> tables, Integers signs, KeptSums& kept,
+                                           std::optional<Results<R>> by_correlation, Result<R> out, int threads) {
     const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
     const std::size_t count = designs.lengths.size(), each = signs.empty() ? 1 : 2 + signs.size();
     designs.check(inputs);
     require(w.shape(1) == inputs && bias.size() == outputs, "w, bias: [O, I], [O]");
     require(tables.size() == count * each, "tables: as many for each length");
     require(out.shape(0) == samples && out.shape(1) == outputs, "out: [B, O]");
-    require(kept.shape(0) == designs.shares.size() && kept.shape(1) == samples && kept.shape(2) == outputs,
-            "kept: [designs, B, O]");
+    require(kept.holds(designs.shares.size(), samples, outputs), "kept: [designs, B, O]");
     require(by_correlation.has_value() == !signs.empty(), "by_correlation: with signs, and only with them");
-    require(signs.empty() || by_correlation->size() == kept.size(), "by_correlation: [designs, B, O]");
+    require(signs.empty() || by_correlation->size() == designs.shares.size() * size, "by_correlation: [designs, B, O]");
     for (std::size_t at = 0; at < tables.size(); ++at) {
         require(tables[at]->precision_bits() == designs.precision_bits, "tables: of this precision");
         require(static_cast<std::int64_t>(tables[at]->length()) == designs.lengths[at / each],
@@ -192,8 +270,8 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         const bool xnor = static_cast<SlopeCode>(designs.codes[e]) == SlopeCode::bipolar;
         const Matrix k_w = of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits);
-        for (std::size_t first = 0; first < samples; first += kSamples) {
-            const std::size_t here = std::min(kSamples, samples - first), part = here * outputs;
+        in_parts(samples, [&](std::size_t first, std::size_t here) {
+            const std::size_t part = here * outputs;
             const Matrix k_x =
                 of_x.make(level, x.data() + first * inputs, here, inputs, designs.codes[e], designs.precision_bits);
             rows.made = 0;
@@ -202,11 +280,12 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
                     Weights weights(*tables[l * each + table], k_w);
                     dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &rows);
                 }
-                const std::size_t at = (e * count + l) * size + first * outputs;
+                const std::size_t design = e * count + l;
                 const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);
-                kernels(level, R()).finish(view, sums.data(), kept.data() + at, out.data() + first * outputs);
+                kernels(level, R()).finish(view, sums.data(), out.data() + first * outputs);
+                kept.put(level, design, first, sums.data(), part);
                 if (signs.empty()) continue;
-                R* const slope = by_correlation->data() + at;
+                R* const slope = by_correlation->data() + design * size + first * outputs;
                 for (std::size_t i = 0; i < part; ++i) {
                     std::int64_t slopes = 0;
                     for (std::size_t s = 0; s < signs.size(); ++s) {
@@ -215,7 +294,7 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
                     slope[i] = static_cast<R>(slopes) / static_cast<R>(signs.size());
                 }
             }
-        }
+        });
     }
     return fits;
 }
@@ -245,7 +324,7 @@ void to_blocks(const R* from, std::size_t lines, std::size_t width, bool turned,
 // shares, of the gain and of the correlation.
 template <class R>
 std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
-                             Integers local, Line<std::int64_t> numbers, Results<const std::int32_t> kept,
+                             Integers local, Line<std::int64_t> numbers, const KeptSums& kept,
                              std::optional<Results<const R>> by_correlation, std::optional<Result<R>> grad_x,
                              std::optional<Result<R>> grad_w, nb::ndarray<R, nb::ndim<1>, nb::c_contig> grad_bias,
                              Results<R> relaxed, int threads) {
@@ -254,7 +333,8 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
     designs.check(inputs);
     require(w.shape(1) == inputs && bias.size() == outputs && grad_bias.size() == outputs, "w, bias: [O, I], [O]");
     require(grad.shape(0) == samples && grad.shape(1) == outputs, "grad: [B, O]");
-    require(kept.size() == total * size && (!by_correlation || by_correlation->size() == total * size),
+    require(kept.holds(total, samples, outputs) && kept.filled() &&
+                (!by_correlation || by_correlation->size() == total * size),
             "kept, by_correlation: [designs, B, O]");
     require(!grad_x || (grad_x->shape(0) == samples && grad_x->shape(1) == inputs), "grad_x: [B, I]");
     require(!grad_w || (grad_w->shape(0) == outputs && grad_w->shape(1) == inputs), "grad_w: [O, I]");
@@ -280,24 +360,24 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
     std::vector<R> mean(std::min(samples, kSamples) * outputs);
+    std::vector<std::int32_t> widened(mean.size());
     std::vector<Buffer> blocks_x(count), blocks_w(count);
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         SlopeView<R> slopes{};
         slopes.inputs = inputs, slopes.one = std::int32_t{1} << designs.precision_bits;
         slopes.code = static_cast<SlopeCode>(designs.codes[e]);
-        for (std::size_t first = 0; first < samples; first += kSamples) {
-            const std::size_t here = std::min(kSamples, samples - first), begin = first * outputs;
+        in_parts(samples, [&](std::size_t first, std::size_t here) {
+            const std::size_t begin = first * outputs;
             std::vector<SlopeGiven<R>> given_x, given_w;
             const std::int64_t* of_length = numbers.data();
             for (std::size_t l = 0; l < count; ++l) {
                 const std::size_t design = e * count + l, length = static_cast<std::size_t>(designs.lengths[l]);
-                const std::size_t at = design * size + begin;
                 const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);
                 double* const sums = columns.data();
                 std::fill_n(sums + outputs, outputs, 0.0);
                 kernels(level, R())
-                    .back(view, grad.data() + begin, kept.data() + at,
-                          by_correlation ? by_correlation->data() + at : nullptr, mean.data(),
+                    .back(view, grad.data() + begin, kept.get(level, design, first, here * outputs, widened.data()),
+                          by_correlation ? by_correlation->data() + design * size + begin : nullptr, mean.data(),
                           {sums, sums + outputs, sums + 2 * outputs, sums + 3 * outputs});
                 for (std::size_t o = 0; o < outputs; ++o) found[design] += sums[outputs + o];
                 const std::int64_t* const r = of_length;
@@ -332,7 +412,7 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
                 slopes.rows = outputs, slopes.columns = here;
                 add_slopes(by_slope, slopes, given_x.data(), given_x.size(), threads);
             }
-        }
+        });
     }
     for (std::size_t o = 0; o < outputs; ++o) {
         grad_bias.data()[o] = static_cast<R>(columns[o]);
@@ -355,6 +435,10 @@ void bind_mixture(nb::module_& module) {
     nb::class_<Designs>(module, "Designs", "The designs that a bit-true layer mixes.")
         .def("__init__", make_designs, nb::arg("codes"), nb::arg("shares"), nb::arg("lengths"), nb::arg("multipliers"),
              nb::arg("shifts"), nb::arg("gain"), nb::arg("limits"), nb::arg("precision_bits"));
+    nb::class_<KeptSums>(module, "KeptSums", "The sums of a mixture's designs, from the forward pass for the way back.")
+        .def(nb::init<std::size_t, std::size_t, std::size_t>(), nb::arg("designs"), nb::arg("samples"),
+             nb::arg("outputs"))
+        .def_prop_ro("bytes", &KeptSums::bytes);
     module.def("mixture", forward<float>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
                nb::arg("tables"), nb::arg("signs"), nb::arg("kept"), nb::arg("by_correlation").none(), nb::arg("out"),
                nb::arg("threads"), "The mixture's output, what the way back needs, and which sides fit an encoding.");

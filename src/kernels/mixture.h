@@ -36,16 +36,19 @@ struct MixtureKernels {
     bool (*encode)(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out);
     // Whether all values are in the encoding's range, so that its clamp changes none.
     bool (*inside)(const R* values, std::size_t size, SlopeCode code);
-    // Adds the design to `out`, [samples, outputs], and keeps its sums.
-    void (*finish)(const DesignView<R>& view, const std::int64_t* total, std::int32_t* kept, R* out);
+    // Adds the design to `out`, [samples, outputs].
+    void (*finish)(const DesignView<R>& view, const std::int64_t* total, R* out);
     // Gradients of the mean products, [samples, outputs]; adds to the sums. `by_correlation` may be null.
-    void (*back)(const DesignView<R>& view, const R* grad, const std::int32_t* kept, const R* by_correlation,
+    void (*back)(const DesignView<R>& view, const R* grad, const std::int32_t* total, const R* by_correlation,
                  R* grad_mean, DesignSums sums);
 };
 
 struct MixtureKernelsOfLevel {
     MixtureKernels<float> single;
     MixtureKernels<double> twice;
+    // Sums in 16 bits; whether all of them fit.
+    bool (*narrow)(const std::int64_t* total, std::size_t size, std::int16_t* out);
+    void (*widen)(const std::int16_t* kept, std::size_t size, std::int32_t* out);
 };
 
 namespace portable {

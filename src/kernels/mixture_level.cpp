@@ -60,12 +60,10 @@ R output(const DesignView<R>& view, std::int64_t total, std::size_t o) {
 }
 
 template <class R, bool Scaled>
-void finish_as(const DesignView<R>& view, const std::int64_t* __restrict total, std::int32_t* __restrict kept,
-               R* __restrict out) {
+void finish_as(const DesignView<R>& view, const std::int64_t* __restrict total, R* __restrict out) {
     for (std::size_t b = 0; b < view.samples; ++b) {
         const std::int64_t* __restrict line = total + b * view.outputs;
         R* __restrict to = out + b * view.outputs;
-        std::int32_t* __restrict keep = kept + b * view.outputs;
         for (std::size_t o = 0; o < view.outputs; ++o) {
             const R hard = output<R, Scaled>(view, line[o], o);
             // the real value is in it too, so that what is not a number is seen
@@ -75,19 +73,31 @@ void finish_as(const DesignView<R>& view, const std::int64_t* __restrict total, 
                 soft = soft > view.most ? view.most : soft;
             }
             to[o] += view.share * (soft + (hard - soft));
-            keep[o] = static_cast<std::int32_t>(line[o]);
         }
     }
 }
 
 template <class R>
-void finish(const DesignView<R>& view, const std::int64_t* total, std::int32_t* kept, R* out) {
-    if (view.shift > 0) return finish_as<R, true>(view, total, kept, out);
-    finish_as<R, false>(view, total, kept, out);
+void finish(const DesignView<R>& view, const std::int64_t* total, R* out) {
+    if (view.shift > 0) return finish_as<R, true>(view, total, out);
+    finish_as<R, false>(view, total, out);
+}
+
+bool narrow(const std::int64_t* __restrict total, std::size_t size, std::int16_t* __restrict out) {
+    std::uint64_t outside = 0;
+    for (std::size_t at = 0; at < size; ++at) {
+        outside |= (static_cast<std::uint64_t>(total[at]) + 32768u) >> 16;
+        out[at] = static_cast<std::int16_t>(total[at]);
+    }
+    return outside == 0;
+}
+
+void widen(const std::int16_t* __restrict kept, std::size_t size, std::int32_t* __restrict out) {
+    for (std::size_t at = 0; at < size; ++at) out[at] = kept[at];
 }
 
 template <class R, bool Scaled>
-void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int32_t* __restrict kept,
+void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int32_t* __restrict sum,
              const R* __restrict by_correlation, R* __restrict grad_mean, DesignSums sums) {
     double* __restrict to_bias = sums.bias;
     double* __restrict to_share = sums.share;
@@ -96,7 +106,7 @@ void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int
     for (std::size_t b = 0; b < view.samples; ++b) {
         const std::size_t line = b * view.outputs;
         for (std::size_t o = 0; o < view.outputs; ++o) {
-            const std::int64_t total = kept[line + o];
+            const std::int64_t total = sum[line + o];
             const R mean = static_cast<R>(total) / view.length, given = grad[line + o];
             const R soft = view.gain * mean + view.bias[o];
             R through = view.share * given;
@@ -116,17 +126,19 @@ void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int
 }
 
 template <class R>
-void back(const DesignView<R>& view, const R* grad, const std::int32_t* kept, const R* by_correlation, R* grad_mean,
+void back(const DesignView<R>& view, const R* grad, const std::int32_t* total, const R* by_correlation, R* grad_mean,
           DesignSums sums) {
-    if (view.shift > 0) return back_as<R, true>(view, grad, kept, by_correlation, grad_mean, sums);
-    back_as<R, false>(view, grad, kept, by_correlation, grad_mean, sums);
+    if (view.shift > 0) return back_as<R, true>(view, grad, total, by_correlation, grad_mean, sums);
+    back_as<R, false>(view, grad, total, by_correlation, grad_mean, sums);
 }
 
 }  // namespace
 
 extern const MixtureKernelsOfLevel mixture_kernels;
 const MixtureKernelsOfLevel mixture_kernels = {{encode<float>, inside<float>, finish<float>, back<float>},
-                                               {encode<double>, inside<double>, finish<double>, back<double>}};
+                                               {encode<double>, inside<double>, finish<double>, back<double>},
+                                               narrow,
+                                               widen};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop

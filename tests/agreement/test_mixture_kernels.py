@@ -151,6 +151,30 @@ def test_large_batches_are_taken_in_parts(dtype: torch.dtype) -> None:
     assert not _agree([expected[0], expected[1], *short[2:]], expected, dtype)
 
 
+@pytest.mark.parametrize(
+    ("inputs", "length", "sign", "each"), [(7, 4681, 1, 2), (8, 4096, 1, 4), (8, 4096, -1, 2), (3, 10923, -1, 4)]
+)
+@pytest.mark.parametrize("level", LEVELS)
+def test_sums_are_kept_in_16_bits_where_they_fit(level: str, inputs: int, length: int, sign: int, each: int) -> None:
+    """The largest and the smallest number of 16 bits, and those next beyond, in the second part of a batch."""
+    layer = _layer(5, torch.float64, inputs, 2, lengths=(length,), activation="logits")
+    with torch.no_grad():
+        layer.weight.fill_(float(sign))
+    x = torch.full((513, inputs), 0.25, dtype=torch.float64)
+    x[-1] = 1.0
+    upstream = torch.zeros(513, 2, dtype=torch.float64)
+    upstream[-1] = 1.0
+    expected, got = (_run(layer, x, upstream, name) for name in ("reference", level))
+    assert _agree(got, expected, torch.float64)
+    with kernels.use_level(level):
+        kept = layer(x).grad_fn.rest[3]
+    assert kept.bytes == 512 * 2 * 2 + 1 * 2 * each
+    # a sum that lost its upper bits moves the gain's gradient by 2**16 of the sums' units
+    at = 2 + [name for name, _ in layer.named_parameters()].index("log_gain")
+    lost = 2 * float(layer.gain.detach()) * 65536 / length
+    assert not _agree([*got[:at], got[at] - sign * lost, *got[at + 1 :]], expected, torch.float64)
+
+
 def test_what_needs_no_gradient_gets_none() -> None:
     layer, x, upstream = _mixed_layer(torch.float64)
     expected = _run(layer, x, upstream, LEVELS[-1])
@@ -226,7 +250,7 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
         names = ("codes", "shares", "lengths", "multipliers", "shifts")
         designs = native.Designs(*(fields[name] for name in names), 1.0, fields["limits"], fields["bits"])
         x, w, bias = np.zeros((1, 2)), np.zeros((1, fields["inputs"])), np.zeros(fields["outputs"])
-        kept = np.zeros((fields["kept"], 1, 1), np.int32)
+        kept = native.KeptSums(fields["kept"], 1, 1)
         tables = [table] * fields["tables"]
         native.mixture(x, w, bias, designs, tables, fields["signs"], kept, None, np.zeros((1, 1)), 1)
         rest = (None, np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros((1, 1, 1)), 1)

@@ -2,7 +2,8 @@
 
 The same function as the plain sum over encodings and lengths in :mod:`bitprop.nn.linear`: equal integers, gradients up
 to rounding.  Thresholds, sums, bias, scale, clamp and shares are one call; so are, on the way back, the clamps' masks,
-the shares' gradients and the local slopes of all lengths.  Kept between the two are the sums as 32-bit integers.
+the shares' gradients and the local slopes of all lengths.  Kept between the two are the sums, as 16-bit integers
+where they fit and as 32-bit ones where they do not.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = ["Learned", "Mixture", "Numbers", "mix_natively"]
 Sequence = npt.NDArray[np.int64]
 Numbers = tuple[Sequence, Sequence, Sequence]
 """``R_t``, ``S_t`` and ``T_t`` of one length, ``[L]`` each."""
-# Sums are kept in 32 bits.
+# Sums are kept in 32 bits at most.
 _LARGEST_SUM = 2**31 - 1
 
 
@@ -137,10 +138,10 @@ class _Mixed(torch.autograd.Function):
             mixture.precision_bits,
         )
         tables = [count_table(r, q, mixture.precision_bits) for at in pairs for r, q in at]
-        kept = np.empty((len(shares), x.shape[0], weight.shape[0]), np.int32)
+        kept = native.KeptSums(len(shares), x.shape[0], weight.shape[0])
         out, signs = x.new_empty(x.shape[0], weight.shape[0]), mixture.signs()
         found = out.numpy()
-        slopes = np.empty(kept.shape, found.dtype) if signs else None
+        slopes = np.empty((len(shares), *out.shape), found.dtype) if signs else None
         sides = (x.numpy(), weight.numpy(), bias.numpy())
         inside = native.mixture(*sides, designs, tables, signs, kept, slopes, found, torch.get_num_threads())
         ctx.save_for_backward(x, weight, bias)
