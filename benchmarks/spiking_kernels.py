@@ -36,7 +36,7 @@ from bitprop.nn import SpikingNetwork
 
 BATCH = 128
 SIZES = ((25, 256), (25, 1024), (100, 256), (100, 1024))
-COMPILED = (25, 256)  # a loop over 100 steps is unrolled: its compilation takes many minutes
+COMPILED = ((25, 256), (100, 256))  # peers unroll their loop over the steps: compiling 100 of them takes many minutes
 AXES = {
     "steps": (12, 25, 50, 100),
     "batch": (32, 64, 128, 256),
@@ -144,10 +144,10 @@ def constant_products(width: int, steps: int) -> Callable[[], None]:
     return products
 
 
-def compiled(name: str, rounds: int) -> dict[str, Any]:
+def compiled(name: str, steps: int, width: int, rounds: int) -> dict[str, Any]:
     """A contestant under ``torch.compile``: seconds until it has run twice, and of a step, beside bitprop's eager."""
     torch.set_num_threads(1)
-    steps, width = COMPILED
+    where = {"name": name, "steps": steps, "width": width}
     x, y = data(steps)
     own, model = build("bitprop", width, steps), build(name, width, steps)
     eager, call = training_step(own, x, y), training_step(torch.compile(model), x, y)
@@ -156,12 +156,12 @@ def compiled(name: str, rounds: int) -> dict[str, Any]:
         call()
         call()
     except Exception as error:
-        return {"name": name, "failed": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
+        return {**where, "failed": f"{type(error).__name__}: {str(error).splitlines()[0][:100]}"}
     taken = time.perf_counter() - start
     eager()
     differ = float((model.spikes != own.spikes).double().mean())  # type: ignore[union-attr]
     seconds = interleaved({"eager": eager, "compiled": call}, rounds)
-    return {"name": name, "first_seconds": taken, "seconds": seconds, "spikes_differing": differ}
+    return {**where, "first_seconds": taken, "seconds": seconds, "spikes_differing": differ}
 
 
 def peak(name: str, steps: int, width: int) -> float:
@@ -180,7 +180,7 @@ def peak(name: str, steps: int, width: int) -> float:
 def first_call() -> dict[str, float]:
     """Seconds of the first and of a later step in a new process, without imports."""
     torch.set_num_threads(1)
-    steps, width = COMPILED
+    steps, width = COMPILED[0]
     x, y = data(steps)
     torch.mm(torch.ones(64, 64), torch.ones(64, 64))
     step = training_step(build("bitprop", width, steps), x, y)
@@ -262,8 +262,9 @@ def table(results: dict[str, Any]) -> str:
     text += "\n" + _constant(results)
     if results["memory"]:
         text += "\n" + _memory(results["memory"])
-    if results["compiled"]:
-        text += "\n" + _compiled(results["compiled"])
+    for steps, width in COMPILED:
+        if chosen := [row for row in results["compiled"] if (row["steps"], row["width"]) == (steps, width)]:
+            text += "\n" + _compiled(chosen)
     first = results["first"]
     waits = "reached" if first["first"] - first["later"] <= BARS["first"] else "not reached"
     text += (
@@ -306,8 +307,7 @@ def _compiled(found: list[dict[str, Any]]) -> str:
         verdict = "" if row["name"] == "bitprop" else "reached" if best <= seconds["compiled"] else "not reached"
         rows.append([row["name"], f"{row['first_seconds']:.1f}", f"{1000 * seconds['compiled']:.1f}",
                      f"{1000 * seconds['eager']:.1f}", verdict])  # fmt: skip
-    steps, width = COMPILED
-    heading = f"torch.compile, T = {steps}, 784-{width}-10, 1 thread"
+    heading = f"torch.compile, T = {found[0]['steps']}, 784-{found[0]['width']}-10, 1 thread"
     return markdown(
         [heading, "s to compile and run twice", "ms a step", "bitprop eager beside it, ms", "bar: bitprop not slower"],
         rows,
@@ -345,7 +345,7 @@ def parts() -> list[str]:
         *(f"scaling:{axis}" for axis in AXES),
         *(f"runs:{size}:{threads}" for size in sizes for threads in (1, 2)),
         *(f"memory:{size}:{name}" for size in sizes for name in CONTESTANTS),
-        *(f"compiled:{name}" for name in CONTESTANTS),
+        *(f"compiled:{steps}:{width}:{name}" for steps, width in COMPILED for name in CONTESTANTS),
     ]
 
 
@@ -357,7 +357,7 @@ def measure_part(part: str, rounds: int) -> Any:
         "scaling": lambda axis: scaling(axis, rounds),
         "runs": lambda steps, width, threads: measure(int(steps), int(width), int(threads), rounds),
         "memory": lambda steps, width, name: peak(name, int(steps), int(width)),
-        "compiled": lambda name: compiled(name, rounds),
+        "compiled": lambda steps, width, name: compiled(name, int(steps), int(width), rounds),
     }
     return calls[kind](*rest)
 
@@ -376,7 +376,7 @@ def put(results: dict[str, Any], part: str, found: Any) -> None:
             results["memory"].append(at := {"steps": steps, "width": width, "bytes": {}})
         at["bytes"][rest[2]] = found
     else:
-        keys = ("steps", "width", "threads") if kind == "runs" else ("name",)
+        keys = ("steps", "width", "threads" if kind == "runs" else "name")
         order = [tuple(row[key] for key in keys) for row in results[kind]]
         here = tuple(found[key] for key in keys)
         if here in order:
@@ -425,7 +425,9 @@ def main() -> None:
         except subprocess.TimeoutExpired:
             if not compiles:
                 raise
-            found = {"name": part.split(":")[1], "failed": f"not compiled within {arguments.compile_timeout:.0f} s"}
+            _, steps, width, name = part.split(":")
+            failed = f"not compiled within {arguments.compile_timeout:.0f} s"
+            found = {"name": name, "steps": int(steps), "width": int(width), "failed": failed}
         put(results, part, found)
         write_json(arguments.output, results)
     if not arguments.only:

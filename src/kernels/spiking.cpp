@@ -120,7 +120,8 @@ void spiking_forward(Tensor<const R> x, Tensor<R> out, Index steps, nb::tuple co
                           rows_of(x, steps, count),
                           state_of(v0, s0, w0, count),
                           {out.data(), count},
-                          state_of(v1, s1, w1, count)};
+                          state_of(v1, s1, w1, count),
+                          steps * count > kStreamed};
     const Passes<R>& passes = passes_of<R>(chosen_kernels());
     nb::gil_scoped_release released;
     expect_pages(out.data(), steps * count);

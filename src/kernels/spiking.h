@@ -71,7 +71,8 @@ struct Forward {
     Rows<const R> x;
     State<const R> before;  // missing ones are zero
     Rows<R> out;
-    State<R> after;  // missing ones are not wanted
+    State<R> after;        // missing ones are not wanted
+    bool streams = false;  // out is too large to be found in cache again: it is written past it
 };
 
 template <class R>

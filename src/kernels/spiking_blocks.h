@@ -41,7 +41,8 @@ const Passes<R>& passes_of(const SpikingKernels& found) {
 // Rows that stay in the first cache going forward, planes that stay in the second going back.
 constexpr Index kForwardBytes = 24 << 10, kBackwardBytes = 512 << 10;
 constexpr Index kSmallestBlock = 128, kLargestBlock = 1024;
-constexpr Index kSerial = 1 << 14;  // neurons times steps; less does not pay for waking a thread
+constexpr Index kSerial = 1 << 14;    // neurons times steps; less does not pay for waking a thread
+constexpr Index kStreamed = 1 << 20;  // neurons times steps; of more, results are written past the caches
 constexpr std::size_t kScratchKept = std::size_t{4} << 20;
 
 template <class R>

@@ -97,16 +97,12 @@ nb::ndarray<R> spiking_room(std::vector<std::size_t> shape) {
     return nb::ndarray<R>(static_cast<R*>(lent->start), shape.size(), shape.data(), owner);
 }
 
-// --- a layer's own currents
-// -------------------------------------------------------------------------------------------
+// --- a layer's own currents ------------------------------------------------------------------------------------------
 
-// Short rows of a block stay in the first cache with the state; where the tensors are in memory, going forward long
-// ones are read and written faster.
-constexpr Index kShortRow = 1 << 10, kLongRow = 1 << 14;
-constexpr Index kInCache = 1 << 22;  // numbers of a tensor
+constexpr Index kRow = 1 << 10;  // neurons of a block: with their state in the first cache
 
-Index row_width(Index count, Index most, int threads) {
-    return padded(std::min(most, std::max<Index>((count + threads - 1) / threads, 1)));
+Index row_width(Index count, int threads) {
+    return padded(std::min(kRow, std::max<Index>((count + threads - 1) / threads, 1)));
 }
 
 // All steps forward. `current` is overwritten by the surrogate's slopes: with them alone the way back is found.
@@ -114,16 +110,20 @@ void spiking_fire(Tensor<float> current, Tensor<float> out, Index steps, nb::tup
                   Maybe<const float> second, Maybe<const float> theta, int threads) {
     const Index count = count_of(out.size(), steps);
     require(current.size() == out.size(), "current: the size of out");
-    const Forward<float> call{
-        steps, count, model_of(codes, beta, second, theta, count), {current.data(), count}, {}, {out.data(), count},
-        {}};
+    const Forward<float> call{steps,
+                              count,
+                              model_of(codes, beta, second, theta, count),
+                              {current.data(), count},
+                              {},
+                              {out.data(), count},
+                              {},
+                              steps * count > kStreamed};
     require(call.model.neuron != kIntegrator && !needs_all(call.model, false),
             "model: a neuron that fires, and no hard reset");
     const SpikingKernels& found = chosen_kernels();
     nb::gil_scoped_release released;
     expect_pages(out.data(), steps * count);
-    const Index width = row_width(count, count * steps <= kInCache ? kShortRow : kLongRow, threads);
-    over_blocks(count, steps, width, threads, [&](Index begin, Index size) {
+    over_blocks(count, steps, row_width(count, threads), threads, [&](Index begin, Index size) {
         const Scratch<float> scratch(kScratchRows * stride(size));
         found.fire(call, {current.data(), count}, begin, size, scratch.start());
     });
@@ -153,7 +153,7 @@ void spiking_pull(Tensor<const float> g_out, Maybe<const float> slope, Index ste
     const SpikingKernels& found = chosen_kernels();
     nb::gil_scoped_release released;
     expect_pages(g_x.data(), steps * count);
-    over_blocks(count, steps, row_width(count, kShortRow, threads), threads, [&](Index begin, Index size) {
+    over_blocks(count, steps, row_width(count, threads), threads, [&](Index begin, Index size) {
         const Scratch<float> scratch(kScratchRows * stride(size));
         float* from = slopes == nullptr ? nullptr : const_cast<float*>(slopes) + begin;
         found.narrow.reverse(call, begin, size, {from, nullptr, nullptr, nullptr, nullptr, count}, scratch.start());

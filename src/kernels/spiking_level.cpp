@@ -3,6 +3,10 @@
 
 #include "spiking_parts.h"
 
+#if BITPROP_LEVEL_NUMBER >= 1
+#include "vectors.h"
+#endif
+
 namespace bitprop {
 namespace BITPROP_LEVEL {
 namespace {
@@ -46,6 +50,24 @@ template <class R>
 __attribute__((noinline)) void add_row(R* __restrict to, const R* __restrict row, Index begin, Index width) {
     if (to == nullptr) return;
     for (Index j = 0; j < width; ++j) to[begin + j] += row[j];
+}
+
+// To memory past the caches: what is written is not fetched first.  Seen by other threads after `fence`.
+template <class R>
+__attribute__((noinline)) void stream_row(R* __restrict to, const R* __restrict row, Index width) {
+    Index j = 0;
+#if BITPROP_LEVEL_NUMBER >= 1
+    constexpr Index lanes = static_cast<Index>(kWidth / sizeof(R));
+    while (j < width && reinterpret_cast<std::uintptr_t>(to + j) % kWidth != 0) to[j] = row[j], ++j;
+    for (; j + lanes <= width; j += lanes) stream(to + j, load(row + j));
+#endif
+    for (; j < width; ++j) to[j] = row[j];
+}
+
+void fence() {
+#if BITPROP_LEVEL_NUMBER >= 1
+    _mm_sfence();
+#endif
 }
 
 // Short rows of a step lie far apart, where the processor does not see the next one coming; along long ones it does.
@@ -144,28 +166,44 @@ SlopeRow<R> slope_of(Surrogate surrogate) {
     return rows[surrogate];
 }
 
+// A block's constants and state, in rows of scratch, as it begins.
+template <class R>
+struct Begun {
+    const Block<R> block;
+    R *v, *s, *w, *above, *fresh;  // fresh: outputs on their way past the caches
+    SlopeRow<R> slopes;
+
+    Begun(const Forward<R>& call, Index begin, Index width, R* scratch)
+        : block(make_block(call.model, begin, width, scratch)), slopes(slope_of<R>(call.model.surrogate)) {
+        R** const rows[] = {&v, &s, &w, &above, &fresh};
+        for (Index row = 0; row < 5; ++row) *rows[row] = scratch + (3 + row) * stride(width);
+        load_row(v, call.before.v, begin, width);
+        load_row(s, call.before.s, begin, width);
+        load_row(w, call.before.w, begin, width);
+    }
+};
+
 // With kBoth a row of slopes goes to where `slope` says; that may be the row of x, which nobody needs any more.
 template <class R, class N, class Z, bool Delayed, Keeping Keep>
 void forward_block(const Forward<R>& call, const Rows<R>& slope, Index begin, Index width, R* scratch) {
-    const Block<R> block = make_block(call.model, begin, width, scratch);
-    const Index row = stride(width);
-    R *v = scratch + 3 * row, *s = v + row, *w = s + row, *above = w + row;
-    load_row(v, call.before.v, begin, width);
-    load_row(s, call.before.s, begin, width);
-    load_row(w, call.before.w, begin, width);
-    const SlopeRow<R> slopes = slope_of<R>(call.model.surrogate);
+    const Begun<R> at(call, begin, width, scratch);
     for (Index t = 0; t < call.steps; ++t) {
         if (t + 1 < call.steps) {
             expect_row<R, kToRead>(call.x.start + (t + 1) * call.x.stride + begin, width);
-            expect_row<R, kToWrite>(call.out.start + (t + 1) * call.out.stride + begin, width);
+            if (!call.streams) expect_row<R, kToWrite>(call.out.start + (t + 1) * call.out.stride + begin, width);
         }
-        step_row<R, N, Z, Delayed, Keep>(block, width, call.x.start + t * call.x.stride + begin, v, s, w,
-                                         call.out.start + t * call.out.stride + begin,
-                                         Kept<R>{above, nullptr, nullptr, nullptr, nullptr, 0});
-        if constexpr (Keep == kBoth) slopes(above, slope.start + t * slope.stride + begin, width, call.model.scale);
+        R* const out = call.out.start + t * call.out.stride + begin;
+        step_row<R, N, Z, Delayed, Keep>(at.block, width, call.x.start + t * call.x.stride + begin, at.v, at.s, at.w,
+                                         call.streams ? at.fresh : out,
+                                         Kept<R>{at.above, nullptr, nullptr, nullptr, nullptr, 0});
+        if (call.streams) stream_row(out, at.fresh, width);
+        if constexpr (Keep == kBoth) {
+            at.slopes(at.above, slope.start + t * slope.stride + begin, width, call.model.scale);
+        }
     }
-    store_row(call.after.v, v, begin, width);
-    store_row(call.after.w, w, begin, width);
+    if (call.streams) fence();
+    store_row(call.after.v, at.v, begin, width);
+    store_row(call.after.w, at.w, begin, width);
     if (call.after.s != nullptr && call.steps > 0) {
         store_row(call.after.s + begin, call.out.start + (call.steps - 1) * call.out.stride + begin, 0, width);
     }
@@ -173,18 +211,13 @@ void forward_block(const Forward<R>& call, const Rows<R>& slope, Index begin, In
 
 template <class R, class N, class Z, bool Delayed, Keeping Keep>
 void keep_block(const Forward<R>& call, Index begin, Index width, const Kept<R>& kept, R* scratch) {
-    const Block<R> block = make_block(call.model, begin, width, scratch);
-    const Index row = stride(width);
-    R *v = scratch + 3 * row, *s = v + row, *w = s + row, *above = w + row;
-    load_row(v, call.before.v, begin, width);
-    load_row(s, call.before.s, begin, width);
-    load_row(w, call.before.w, begin, width);
-    const SlopeRow<R> slopes = slope_of<R>(call.model.surrogate);
+    const Begun<R> at(call, begin, width, scratch);
     for (Index t = 0; t < call.steps; ++t) {
         const Kept<R> here = at_step(kept, t);
         if (t + 1 < call.steps) expect_row<R, kToRead>(call.x.start + (t + 1) * call.x.stride + begin, width);
-        step_row<R, N, Z, Delayed, Keep>(block, width, call.x.start + t * call.x.stride + begin, v, s, w, above, here);
-        if constexpr (N::fires) slopes(above, here.slope, width, call.model.scale);
+        step_row<R, N, Z, Delayed, Keep>(at.block, width, call.x.start + t * call.x.stride + begin, at.v, at.s, at.w,
+                                         at.above, here);
+        if constexpr (N::fires) at.slopes(at.above, here.slope, width, call.model.scale);
     }
 }
 

@@ -17,6 +17,7 @@ constexpr std::size_t kWidth = 64;
 
 inline Bytes load(const void* at) { return _mm512_loadu_si512(at); }
 inline void store(void* at, Bytes v) { _mm512_storeu_si512(at, v); }
+inline void stream(void* at, Bytes v) { _mm512_stream_si512(static_cast<__m512i*>(at), v); }
 inline Bytes zero() { return _mm512_setzero_si512(); }
 inline Bytes all(std::uint8_t value) { return _mm512_set1_epi8(static_cast<char>(value)); }
 inline Bytes both(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
@@ -77,6 +78,7 @@ constexpr std::size_t kWidth = 32;
 
 inline Bytes load(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
 inline void store(void* at, Bytes v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
+inline void stream(void* at, Bytes v) { _mm256_stream_si256(static_cast<__m256i*>(at), v); }
 inline Bytes zero() { return _mm256_setzero_si256(); }
 inline Bytes all(std::uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
 inline Bytes both(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }

@@ -164,6 +164,21 @@ def test_every_level_gives_the_same_bits() -> None:
         assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("cls", [LIF, LeakyIntegrator])
+def test_results_written_past_the_caches(cls: type[AbstractNeuron[Any]], dtype: torch.dtype) -> None:
+    """Large results take another way to memory: the same as in parts that are small, wherever rows begin and end."""
+    neuron = cls().to(dtype)
+    x = current(dtype, 61, 1, 17_501)  # 1.07 million numbers, rows of no whole vectors
+    for level in kernels.levels()[1:]:
+        with kernels.use_level(level), torch.no_grad():
+            out, state = neuron(x)
+            for part in (slice(0, 8_000), slice(8_000, None)):
+                expected, expected_state = neuron(x[..., part].contiguous())
+                assert torch.equal(out[..., part], expected)
+                assert all(torch.equal(a[..., part], b) for a, b in zip(state, expected_state, strict=True))
+
+
 def test_not_a_number_is_not_silence() -> None:
     x = current(torch.float32, 4, 2, 3)
     x[1, 0, 1] = float("nan")

@@ -98,6 +98,20 @@ def test_threads_and_long_rows_change_nothing() -> None:
     assert torch.equal(*found)
 
 
+def test_spikes_written_past_the_caches() -> None:
+    """Large results take another way to memory: the same as of parts of the batch, that are small."""
+    layer, neuron, x = nn.Linear(3, 1_101, bias=False), LIF(), current(31, 31, 3)
+    with torch.no_grad():
+        layer.weight.copy_(torch.arange(3_303.0).remainder(7.0).view(1_101, 3) / 8.0)
+        x = x.mul(4.0).round()  # sums are exact, however many rows a product has
+        for level in kernels.levels()[1:]:
+            with kernels.use_level(level):
+                out = _layer.dense(layer, neuron, x)
+                parts = [_layer.dense(layer, neuron, part.contiguous()) for part in x.split(16, dim=1)]
+            assert out is not None
+            assert torch.equal(out, torch.cat(parts, dim=1))
+
+
 def test_every_level_gives_the_same_bits() -> None:
     found = []
     for level in kernels.levels()[1:]:
