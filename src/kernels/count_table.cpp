@@ -175,7 +175,7 @@ const std::int16_t* Piece::counts() const {
 std::size_t padded_lanes(std::size_t count, bool is_signed) { return round_up(is_signed ? 2 * count : count, kBlock); }
 
 void Lanes::make(Level level, const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs,
-                 bool is_signed, int threads) {
+                 bool is_signed, int threads, LaneBytes& shared) {
     const std::size_t lanes = padded_lanes(count, is_signed);
     const std::size_t size = round_up(inputs, kGroup) * lanes;
     const TableKernels& kernels = BITPROP_CHOOSE(level, table_kernels);
@@ -195,47 +195,56 @@ void Lanes::make(Level level, const Piece& piece, const std::int32_t* values, st
     const std::uint16_t* const codes = piece.lane_code.data();
     const CodePlanes* const planes = &piece.planes;
     const bool by_bytes = !plain && piece.lane_code.size() <= sizeof planes->index;
-    const auto pack_lanes = kernels.pack;
-    const auto spread_lanes = kernels.spread;
+    if (by_bytes) shared.memory.reserve(size + size / 8);
+    std::uint8_t* const bytes = shared.memory.data();
+    std::uint8_t* const full = bytes + size;
+    const bool bytes_made = by_bytes && shared.made;
+    shared.made = by_bytes;
+    const TableKernels* const chosen = &kernels;
     auto body = [=](long task) {
         const std::size_t first = static_cast<std::size_t>(task) * step, width = std::min(step, inputs - first);
-        const auto place = [&](std::size_t lane) {
-            return lane / kBlock * kBlock * padded + first * kBlock + lane % kBlock;
-        };
+        // among the blocks of kBlock lanes, the one of a lane and the first input
+        const auto block_of = [&](std::size_t lane) { return lane / kBlock * padded + first; };
         const auto put = [&](std::size_t lane, std::size_t input, std::int32_t threshold) {
-            const std::size_t at = place(lane) + input * kBlock;
+            const std::size_t block = block_of(lane) + input, at = block * kBlock + lane % kBlock;
             if (plain) {
                 rank[at] = ranks[threshold];
-                return;
+            } else if (by_bytes) {
+                bytes[at] = static_cast<std::uint8_t>(std::min(threshold, 255));
+                std::uint8_t& bits = full[block * kFullBytes + lane % kBlock / 8];
+                const unsigned bit = 1u << lane % 8;
+                bits = static_cast<std::uint8_t>(threshold == 256 ? bits | bit : bits & ~bit);
+            } else {
+                index[at] = static_cast<std::uint8_t>(codes[threshold]);
+                if (masked) mask[at] = static_cast<std::uint8_t>(codes[threshold] >> 8);
             }
-            index[at] = static_cast<std::uint8_t>(codes[threshold]);
-            if (masked) mask[at] = static_cast<std::uint8_t>(codes[threshold] >> 8);
         };
-        for (std::size_t begin = 0; begin < lanes; begin += kPack) {
+        for (std::size_t begin = 0; begin < lanes && !bytes_made; begin += kPack) {
             const std::size_t end = begin + kPack;
             const bool positive = end <= count, negative = is_signed && begin >= count && end <= 2 * count;
             if (by_bytes && width == step && (positive || negative)) {
                 const std::int32_t* const lines = values + (positive ? begin : begin - count) * inputs + first;
-                pack_lanes(lines, inputs, positive ? 1 : -1, *planes, index + place(begin),
-                           masked ? mask + place(begin) : nullptr);
-            } else {
-                for (std::size_t lane = begin; lane < end; ++lane) {
-                    const bool there = lane < (is_signed ? 2 * count : count), first_sign = lane < count;
-                    const std::int32_t* const line = values + (first_sign ? lane : lane - count) * inputs + first;
-                    for (std::size_t i = 0; i < width; ++i) {
-                        put(lane, i, there ? std::max(first_sign ? line[i] : -line[i], 0) : 0);
-                    }
+                const std::size_t block = block_of(begin), within = begin % kBlock;
+                chosen->pack(lines, inputs, positive ? 1 : -1, bytes + block * kBlock + within,
+                             full + block * kFullBytes + within / 8);
+                continue;
+            }
+            for (std::size_t lane = begin; lane < end; ++lane) {
+                const bool there = lane < (is_signed ? 2 * count : count), first_sign = lane < count;
+                const std::int32_t* const line = values + (first_sign ? lane : lane - count) * inputs + first;
+                // beyond the last input row 0 waits, which is nothing to any lane
+                for (std::size_t i = 0; i < step; ++i) {
+                    put(lane, i, there && i < width ? std::max(first_sign ? line[i] : -line[i], 0) : 0);
                 }
             }
-            // beyond the last input row 0 waits, which is nothing to any lane
-            for (std::size_t i = width; i < step; ++i) {
-                for (std::size_t lane = begin; lane < end; ++lane) put(lane, i, 0);
-            }
         }
-        if (spread_bytes == 0) return;
-        for (std::size_t block = 0; block < lanes / kBlock; ++block) {
-            const std::size_t at = block * padded + first;
-            spread_lanes(index + at * kBlock, step, spread + at * spread_bytes);
+        for (std::size_t lane = 0; lane < lanes; lane += kBlock) {
+            const std::size_t block = block_of(lane), at = block * kBlock;
+            if (by_bytes) {
+                chosen->code(bytes + at, full + block * kFullBytes, step, *planes, index + at,
+                             masked ? mask + at : nullptr);
+            }
+            if (spread_bytes != 0) chosen->spread(index + at, step, spread + block * spread_bytes);
         }
     };
     parallel_for(threads, static_cast<long>(padded / step), body);

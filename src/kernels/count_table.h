@@ -80,13 +80,19 @@ class CountTable {
     mutable std::once_flag made_[2];
 };
 
+// Thresholds up to 256 in the order of lanes, as TableKernels::pack makes them: the same for every piece.
+struct LaneBytes {
+    Buffer memory;
+    bool made = false;
+};
+
 // Signed thresholds, [count, inputs], as lanes for one piece: lane l has the positive ones of line l, and, if there are
-// negative ones, lane count + l the magnitudes of those.
+// negative ones, lane count + l the magnitudes of those. Calls with the same thresholds share their bytes.
 struct Lanes {
     Buffer memory;
     LanePack pack;
     void make(Level level, const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs,
-              bool is_signed, int threads);
+              bool is_signed, int threads, LaneBytes& shared);
 };
 
 // Signed thresholds, [count, inputs], as rows; an even number of them.

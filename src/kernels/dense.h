@@ -30,7 +30,7 @@ class Weights {
     const CountTable& table() const { return table_; }
     const Matrix& matrix() const { return matrix_; }
     const RowPack& rows(std::size_t piece, int threads);
-    const LanePack& lanes(Level level, std::size_t piece, int threads);
+    const LanePack& lanes(Level level, std::size_t piece, int threads, LaneBytes& bytes);
 
   private:
     const CountTable& table_;
@@ -41,17 +41,21 @@ class Weights {
     std::vector<std::unique_ptr<Lanes>> lanes_[2];
 };
 
-// Rows that several tables share, where they are named by thresholds and as long: made by the first table that needs
-// them.
-struct SharedRows {
+// What several tables share, made by the first one that needs it: the bytes of lanes, and rows, where they are named by
+// thresholds and as long.
+struct Shared {
+    LaneBytes lanes;
     Rows rows;
     std::size_t made = 0;  // bytes of a row
+
+    // For other thresholds.
+    void renew() { lanes.made = false, made = 0; }
 };
 
 // Sums of products, [x.lines, outputs]: of signed counts, or, for XNOR, of agreements less disagreements.
 // Calls with the same thresholds and precision may share what they make of them.
 void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads,
-           SharedRows* shared = nullptr);
+           Shared* shared = nullptr);
 
 // The level that the family of these kernels uses.
 Level table_level();

@@ -33,6 +33,7 @@ bool check_type(Level level) {
     std::vector<R> values(size), bias(outputs), found[2], means[2];
     std::vector<std::int64_t> total(size), bias_raw(outputs);
     std::vector<std::int32_t> codes[2];
+    std::vector<int> seen[2];
     std::vector<double> sums[2];
     std::uint64_t state = 7;
     auto next = [&] { return (state = state * 6364136223846793005u + 1442695040888963407u) >> 40; };
@@ -47,8 +48,14 @@ bool check_type(Level level) {
         for (int which = 0; which < 2; ++which) {
             const MixtureKernels<R>& chosen = kernels(which == 0 ? Level::portable : level, R());
             codes[which].assign(3 * size, 0);
+            seen[which].clear();
             for (int code = 0; code < 3; ++code) {
-                chosen.encode(values.data(), size, static_cast<SlopeCode>(code), 6, codes[which].data() + code * size);
+                // some of the values are outside of any range, the biases are within some
+                for (const std::vector<R>& reals : {bias, values}) {
+                    const Encoded of = chosen.encode(reals.data(), reals.size(), static_cast<SlopeCode>(code), 6,
+                                                     codes[which].data() + code * size);
+                    seen[which].push_back(of.is_signed + 2 * of.inside);
+                }
             }
             found[which].assign(size, R(1));
             means[which].assign(size, R(0));
@@ -58,7 +65,9 @@ bool check_type(Level level) {
             chosen.back(view, values.data(), given.data(), values.data(), means[which].data(),
                         {to, to + outputs, to + 2 * outputs, to + 3 * outputs});
         }
-        if (codes[0] != codes[1] || found[0] != found[1] || means[0] != means[1] || sums[0] != sums[1]) return false;
+        if (codes[0] != codes[1] || seen[0] != seen[1] || found[0] != found[1] || means[0] != means[1] ||
+            sums[0] != sums[1])
+            return false;
     }
     return true;
 }
@@ -219,13 +228,15 @@ class KeptSums {
 template <class R>
 struct Thresholds {
     std::vector<std::int32_t> values;
+    bool inside;  // whether the reals are in the encoding's range
     Matrix make(Level level, const R* reals, std::size_t lines, std::size_t inputs, std::int64_t code,
                 int precision_bits) {
         values.resize(lines * inputs);
-        const bool is_signed =
+        const Encoded found =
             kernels(level, R())
                 .encode(reals, values.size(), static_cast<SlopeCode>(code), precision_bits, values.data());
-        return {values.data(), lines, inputs, is_signed};
+        inside = found.inside;
+        return {values.data(), lines, inputs, found.is_signed};
     }
 };
 
@@ -253,32 +264,28 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
     const Level level = family.level(), by_table = table_level();
     nb::gil_scoped_release released;
     std::fill_n(out.data(), size, R(0));
-    std::vector<std::pair<bool, bool>> fits;
-    for (const std::int64_t code : designs.codes) {
-        const auto within = [&](const Reals<R>& side) {
-            return kernels(level, R()).inside(side.data(), side.size(), static_cast<SlopeCode>(code));
-        };
-        fits.emplace_back(within(x), within(w));
-    }
+    std::vector<std::pair<bool, bool>> fits(designs.encodings(), {true, true});
     if (size == 0) return fits;
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
     thread_local std::vector<std::int64_t> sums;
-    thread_local SharedRows rows;
+    thread_local Shared shared;
     const std::size_t most = std::min(samples, kSamples);
     sums.resize(std::max(sums.size(), each * most * outputs));
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         const bool xnor = static_cast<SlopeCode>(designs.codes[e]) == SlopeCode::bipolar;
         const Matrix k_w = of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits);
+        fits[e].second = of_w.inside;
         in_parts(samples, [&](std::size_t first, std::size_t here) {
             const std::size_t part = here * outputs;
             const Matrix k_x =
                 of_x.make(level, x.data() + first * inputs, here, inputs, designs.codes[e], designs.precision_bits);
-            rows.made = 0;
+            fits[e].first &= of_x.inside;
+            shared.renew();
             for (std::size_t l = 0; l < count; ++l) {
                 for (std::size_t table = 0; table < each; ++table) {
                     Weights weights(*tables[l * each + table], k_w);
-                    dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &rows);
+                    dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &shared);
                 }
                 const std::size_t design = e * count + l;
                 const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);

@@ -30,12 +30,15 @@ struct DesignSums {
     double* correlation;  // of the correlation
 };
 
+struct Encoded {
+    bool is_signed;  // some thresholds are negative
+    bool inside;     // all values are in the encoding's range, so that its clamp changes none
+};
+
 template <class R>
 struct MixtureKernels {
-    // Thresholds; whether some are negative.
-    bool (*encode)(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out);
-    // Whether all values are in the encoding's range, so that its clamp changes none.
-    bool (*inside)(const R* values, std::size_t size, SlopeCode code);
+    // Thresholds, and what is seen on the way.
+    Encoded (*encode)(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out);
     // Adds the design to `out`, [samples, outputs].
     void (*finish)(const DesignView<R>& view, const std::int64_t* total, R* out);
     // Gradients of the mean products, [samples, outputs]; adds to the sums. `by_correlation` may be null.

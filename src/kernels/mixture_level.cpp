@@ -11,11 +11,13 @@ constexpr float rounder(float) { return 12582912.0f; }
 constexpr double rounder(double) { return 6755399441055744.0; }
 
 template <class R, SlopeCode Code>
-bool encode_as(const R* __restrict values, std::size_t size, std::int32_t one, std::int32_t* __restrict out) {
-    std::int32_t signs = 0;
+Encoded encode_as(const R* __restrict values, std::size_t size, std::int32_t one, std::int32_t* __restrict out) {
+    constexpr R low = Code == SlopeCode::unipolar ? R(0) : R(-1);
+    std::int32_t signs = 0, outside = 0;
     const R scale = static_cast<R>(one), round = rounder(R());
     for (std::size_t at = 0; at < size; ++at) {
-        // what is not a number is the least one, as its conversion is in the reference
+        // what is not a number is outside, and the least one, as its conversion is in the reference
+        outside |= !(values[at] >= low) | !(values[at] <= R(1));
         const R above = values[at] >= R(-1) ? values[at] : R(-1);
         const R clamped = above <= R(1) ? above : R(1);
         const std::int32_t value = static_cast<std::int32_t>((clamped * scale + round) - round);
@@ -29,23 +31,15 @@ bool encode_as(const R* __restrict values, std::size_t size, std::int32_t one, s
             out[at] = (doubled + ((doubled >> 1) & 1)) >> 1;
         }
     }
-    return signs < 0;
+    return {signs < 0, outside == 0};
 }
 
 template <class R>
-bool encode(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out) {
+Encoded encode(const R* values, std::size_t size, SlopeCode code, int precision_bits, std::int32_t* out) {
     const std::int32_t one = std::int32_t{1} << precision_bits;
     if (code == SlopeCode::unipolar) return encode_as<R, SlopeCode::unipolar>(values, size, one, out);
     if (code == SlopeCode::sign_magnitude) return encode_as<R, SlopeCode::sign_magnitude>(values, size, one, out);
     return encode_as<R, SlopeCode::bipolar>(values, size, one, out);
-}
-
-template <class R>
-bool inside(const R* values, std::size_t size, SlopeCode code) {
-    const R low = code == SlopeCode::unipolar ? R(0) : R(-1);
-    int outside = 0;  // what is not a number is outside too
-    for (std::size_t at = 0; at < size; ++at) outside |= !(values[at] >= low) | !(values[at] <= R(1));
-    return outside == 0;
 }
 
 template <class R, bool Scaled>
@@ -135,10 +129,8 @@ void back(const DesignView<R>& view, const R* grad, const std::int32_t* total, c
 }  // namespace
 
 extern const MixtureKernelsOfLevel mixture_kernels;
-const MixtureKernelsOfLevel mixture_kernels = {{encode<float>, inside<float>, finish<float>, back<float>},
-                                               {encode<double>, inside<double>, finish<double>, back<double>},
-                                               narrow,
-                                               widen};
+const MixtureKernelsOfLevel mixture_kernels = {
+    {encode<float>, finish<float>, back<float>}, {encode<double>, finish<double>, back<double>}, narrow, widen};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop

@@ -56,7 +56,7 @@ const RowPack& Weights::rows(std::size_t piece, int threads) {
     return found->pack;
 }
 
-const LanePack& Weights::lanes(Level level, std::size_t piece, int threads) {
+const LanePack& Weights::lanes(Level level, std::size_t piece, int threads, LaneBytes& bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
     const bool plain = level == Level::portable;
     const std::vector<Piece>& pieces = table_.side(false);
@@ -64,13 +64,13 @@ const LanePack& Weights::lanes(Level level, std::size_t piece, int threads) {
     std::unique_ptr<Lanes>& found = lanes_[plain][piece];
     if (!found) {
         found = std::make_unique<Lanes>();
-        found->make(level, pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, matrix_.is_signed, threads);
+        found->make(level, pieces[piece], matrix_.values, matrix_.lines, matrix_.inputs, matrix_.is_signed, threads,
+                    bytes);
     }
     return found->pack;
 }
 
-void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads,
-           SharedRows* shared) {
+void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads, Shared* given) {
     const CountTable& table = weights.table();
     const Matrix& w = weights.matrix();
     const std::size_t samples = x.lines, outputs = w.lines, inputs = x.inputs;
@@ -86,15 +86,16 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
     const std::size_t lanes = padded_lanes(count, is_signed);
     // kept by the thread between calls: fresh memory would be paged in every time
     thread_local Buffer sums;
-    thread_local std::vector<Lanes> lane_scratch;
-    thread_local std::vector<Rows> row_scratch;
+    thread_local Lanes lane_scratch;
+    thread_local Rows row_scratch;
+    thread_local Shared scratch;
     sums.reserve((rows + 1) * lanes * sizeof(std::int64_t));
     std::int64_t* const total = sums.as<std::int64_t>();
-    if (lane_scratch.empty()) lane_scratch.resize(1);
-    if (row_scratch.empty()) row_scratch.resize(1);
+    if (given == nullptr) scratch.renew();
+    LaneBytes& bytes = given != nullptr ? given->lanes : scratch.lanes;
 
     const bool shared_rows = table.rows_are_thresholds();
-    if (!shared_rows) shared = nullptr;
+    Shared* const shared = shared_rows ? given : nullptr;
     std::size_t scratch_made = 0;  // bytes of a row
     for (std::size_t p = 0; p < pieces.size(); ++p) {
         LanePack lane_pack;
@@ -106,16 +107,16 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
             shared->made = row_bytes;
         }
         if (by_sample) {
-            lane_scratch[0].make(level, pieces[p], x.values, samples, inputs, x.is_signed, threads);
-            lane_pack = lane_scratch[0].pack;
+            lane_scratch.make(level, pieces[p], x.values, samples, inputs, x.is_signed, threads, bytes);
+            lane_pack = lane_scratch.pack;
             row_pack = shared ? shared->rows.pack : weights.rows(p, threads);
         } else {
-            lane_pack = weights.lanes(level, p, threads);
+            lane_pack = weights.lanes(level, p, threads, bytes);
             if (!shared && !(shared_rows && scratch_made == row_bytes)) {
-                row_scratch[0].make(pieces[p], x.values, samples, inputs, threads);
+                row_scratch.make(pieces[p], x.values, samples, inputs, threads);
                 scratch_made = row_bytes;
             }
-            row_pack = shared ? shared->rows.pack : row_scratch[0].pack;
+            row_pack = shared ? shared->rows.pack : row_scratch.pack;
         }
         const PieceView view = pieces[p].view(plain);
         const TableKernels& chosen = kernels(level);
@@ -137,10 +138,18 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
         for (std::size_t begin = 0; begin < outputs; begin += kSquare) {
             const std::size_t end = std::min(begin + kSquare, outputs);
             for (std::size_t b = first; b < last; ++b) {
+                std::int64_t* const to = out + b * outputs;
+                if (by_sample) {
+                    const std::int64_t* const adds = total + lane_of(b);
+                    const std::int64_t* const subtracts = is_signed ? total + lane_of(count + b) : nullptr;
+                    for (std::size_t o = begin; o < end; ++o) {
+                        to[o] = adds[o * lanes] - (is_signed ? subtracts[o * lanes] : 0);
+                    }
+                    continue;
+                }
+                const std::int64_t* const found = total + b * lanes;
                 for (std::size_t o = begin; o < end; ++o) {
-                    const std::int64_t* const found = total + (by_sample ? o : b) * lanes;
-                    const std::size_t line = by_sample ? b : o;
-                    out[b * outputs + o] = found[lane_of(line)] - (is_signed ? found[lane_of(count + line)] : 0);
+                    to[o] = found[lane_of(o)] - (is_signed ? found[lane_of(count + o)] : 0);
                 }
             }
         }

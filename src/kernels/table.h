@@ -59,6 +59,7 @@ struct PieceView {
 };
 
 constexpr std::size_t kPack = 16;  // a part of kBlock; kGroup
+constexpr std::size_t kFullBytes = kBlock / 8;
 constexpr std::size_t kTile = 16;  // rows of a task; a multiple of 2, to which rows are padded
 
 // What a lane's threshold, 0 .. 256, is in `index` and in `mask`.
@@ -73,9 +74,13 @@ struct TableKernels {
     const std::uint8_t* place;
     void (*tile)(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first,
                  std::size_t count, std::int64_t* out);
-    // Codes of kPack lanes for kPack inputs. Thresholds are sign * lines[lane * stride + input], 0 if that is negative,
-    // and at most 256; their codes go to index and, if there is one, mask, inputs kBlock apart.
-    void (*pack)(const std::int32_t* lines, std::size_t stride, std::int32_t sign, const CodePlanes& codes,
+    // Thresholds of kPack lanes for kPack inputs as bytes, inputs kBlock apart: sign * lines[lane * stride + input], 0
+    // if that is negative, and at most 256. Which are 256 is said by a bit of each lane in `full`, inputs kBlock bits
+    // apart.
+    void (*pack)(const std::int32_t* lines, std::size_t stride, std::int32_t sign, std::uint8_t* bytes,
+                 std::uint8_t* full);
+    // The codes of such bytes, `count` times kBlock, to index and, if there is one, mask.
+    void (*code)(const std::uint8_t* bytes, const std::uint8_t* full, std::size_t count, const CodePlanes& codes,
                  std::uint8_t* index, std::uint8_t* mask);
     // Whether thresholds are within +-one, and whether some are negative.
     bool (*within)(const std::int32_t* values, std::size_t size, std::int32_t one, bool* negative);

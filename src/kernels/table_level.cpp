@@ -58,6 +58,7 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
 
 // Lanes of this level are ranks, and are not packed in bytes.
 constexpr decltype(TableKernels::pack) pack = nullptr;
+constexpr decltype(TableKernels::code) code = nullptr;
 std::size_t spread_bytes(Scheme) { return 0; }
 constexpr decltype(TableKernels::spread) spread = nullptr;
 
@@ -84,29 +85,12 @@ inline __m128i bytes_of(const std::int32_t* line, std::int32_t sign, unsigned& f
 #endif
 }
 
-// values[k] for every byte k: a shuffle for each upper half of k.
-inline Bytes look_up_256(const std::uint8_t* values, Bytes low, Bytes high) {
-    Bytes found = zero();
-#pragma GCC unroll 16
-    for (int upper = 0; upper < 16; ++upper) {
-        const Bytes table = load16(values + 16 * upper);
-        const Bytes wanted = all(static_cast<std::uint8_t>(upper));
-#if BITPROP_LEVEL_NUMBER >= 2
-        found = _mm512_mask_shuffle_epi8(found, _mm512_cmpeq_epi8_mask(high, wanted), table, low);
-#else
-        found = _mm256_or_si256(found, both(look_up(table, low), _mm256_cmpeq_epi8(high, wanted)));
-#endif
-    }
-    return found;
-}
-
-void pack(const std::int32_t* lines, std::size_t stride, std::int32_t sign, const CodePlanes& codes,
-          std::uint8_t* index, std::uint8_t* mask) {
+void pack(const std::int32_t* lines, std::size_t stride, std::int32_t sign, std::uint8_t* bytes, std::uint8_t* full) {
     __m128i part[kPack], turned[kPack];
-    unsigned full[kPack], any = 0;
+    unsigned filled[kPack], any = 0;
     for (std::size_t lane = 0; lane < kPack; ++lane) {
-        part[lane] = bytes_of(lines + lane * stride, sign, full[lane]);
-        any |= full[lane];
+        part[lane] = bytes_of(lines + lane * stride, sign, filled[lane]);
+        any |= filled[lane];
     }
     // four perfect shuffles of 16 lines of 16 bytes turn them over
 #pragma GCC unroll 4
@@ -119,26 +103,56 @@ void pack(const std::int32_t* lines, std::size_t stride, std::int32_t sign, cons
 #pragma GCC unroll 16
         for (std::size_t i = 0; i < kPack; ++i) part[i] = turned[i];
     }
-    alignas(64) std::uint8_t bytes[kPack * kPack], found[kPack * kPack];
-    for (std::size_t i = 0; i < kPack; ++i) _mm_store_si128(reinterpret_cast<__m128i*>(bytes + kPack * i), part[i]);
-    for (int second = 0; second < (mask != nullptr ? 2 : 1); ++second) {
-        std::uint8_t* const plane = second ? mask : index;
-        const std::uint8_t* const values = second ? codes.mask : codes.index;
-        for (std::size_t at = 0; at < sizeof bytes; at += kWidth) {
-            const Bytes k = load(bytes + at);
-            store(found + at, look_up_256(values, both(k, all(15)), high_nibbles(k)));
-        }
-        for (std::size_t i = 0; i < kPack; ++i) {
-            const __m128i line = _mm_load_si128(reinterpret_cast<const __m128i*>(found + kPack * i));
-            _mm_storeu_si128(reinterpret_cast<__m128i*>(plane + i * kBlock), line);
-        }
-        if (any == 0) continue;
-        for (std::size_t lane = 0; lane < kPack; ++lane) {
-            for (unsigned left = full[lane]; left != 0; left &= left - 1) {
-                plane[static_cast<std::size_t>(__builtin_ctz(left)) * kBlock + lane] = values[256];
-            }
+    for (std::size_t i = 0; i < kPack; ++i) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + i * kBlock), part[i]);
+        full[i * kFullBytes] = full[i * kFullBytes + 1] = 0;
+    }
+    for (std::size_t lane = 0; any != 0 && lane < kPack; ++lane) {
+        for (unsigned left = filled[lane]; left != 0; left &= left - 1) {
+            std::uint8_t& bits = full[static_cast<std::size_t>(__builtin_ctz(left)) * kFullBytes + lane / 8];
+            bits = static_cast<std::uint8_t>(bits | 1u << lane % 8);
         }
     }
+}
+
+// values[k] for every byte k, a shuffle for each upper half of k; last where it is 256.
+void look_up_257(const std::uint8_t* bytes, const std::uint8_t* full, std::size_t count, const std::uint8_t* values,
+                 std::uint8_t* out) {
+    Bytes table[16];
+#pragma GCC unroll 16
+    for (int upper = 0; upper < 16; ++upper) table[upper] = load16(values + 16 * upper);
+    const Bytes last = all(values[256]);
+    for (std::size_t at = 0; at < count * kBlock; at += kWidth) {
+        const Bytes k = load(bytes + at), low = both(k, all(15));
+#if BITPROP_LEVEL_NUMBER >= 2
+        // of two neighbours one, by each of the upper bits in turn
+        const __mmask64 bit4 = _mm512_test_epi8_mask(k, all(16)), bit5 = _mm512_test_epi8_mask(k, all(32)),
+                        bit6 = _mm512_test_epi8_mask(k, all(64)), bit7 = _mm512_movepi8_mask(k);
+        Bytes found[8];
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; ++i) found[i] = look_up_two(table[2 * i], table[2 * i + 1], low, bit4);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) found[i] = _mm512_mask_blend_epi8(bit5, found[2 * i], found[2 * i + 1]);
+        found[0] = _mm512_mask_blend_epi8(bit6, found[0], found[1]);
+        found[1] = _mm512_mask_blend_epi8(bit6, found[2], found[3]);
+        found[0] = _mm512_mask_blend_epi8(bit7, found[0], found[1]);
+#else
+        const Bytes high = high_nibbles(k);
+        Bytes found[1] = {zero()};
+#pragma GCC unroll 16
+        for (int upper = 0; upper < 16; ++upper) {
+            const Bytes wanted = all(static_cast<std::uint8_t>(upper));
+            found[0] = _mm256_or_si256(found[0], both(look_up(table[upper], low), _mm256_cmpeq_epi8(high, wanted)));
+        }
+#endif
+        store(out + at, with_bits(found[0], full + at / 8, last));
+    }
+}
+
+void code(const std::uint8_t* bytes, const std::uint8_t* full, std::size_t count, const CodePlanes& codes,
+          std::uint8_t* index, std::uint8_t* mask) {
+    look_up_257(bytes, full, count, codes.index, index);
+    if (mask != nullptr) look_up_257(bytes, full, count, codes.mask, mask);
 }
 
 // Two rows at once share what is loaded for the lanes; inputs in chunks, whose lanes stay in the first cache.
@@ -359,7 +373,7 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
 }  // namespace
 
 extern const TableKernels table_kernels;
-const TableKernels table_kernels = {places.at, tile, pack, within, spread_bytes, spread};
+const TableKernels table_kernels = {places.at, tile, pack, code, within, spread_bytes, spread};
 
 }  // namespace BITPROP_LEVEL
 }  // namespace bitprop

@@ -55,6 +55,10 @@ inline void store_upper_half(std::uint8_t* word, Bytes index) {
 inline Bytes look_up_two(Bytes low, Bytes high, Bytes index, Upper upper) {
     return _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(low, index), upper, high, index);
 }
+// `v`, and `there` in the lanes whose bit is set
+inline Bytes with_bits(Bytes v, const std::uint8_t* bits, Bytes there) {
+    return _mm512_mask_mov_epi8(v, _load_mask64(reinterpret_cast<__mmask64*>(const_cast<std::uint8_t*>(bits))), there);
+}
 inline void full_add(Bytes& sum, Bytes& carry, Bytes a, Bytes b) {
     sum = _mm512_ternarylogic_epi64(sum, a, b, 0x96);
     // from the new sum, so that no register is copied: a where a and b are the same, else the old sum, which is not it
@@ -109,6 +113,13 @@ using Upper = __m256i;
 inline Upper upper_half(const std::uint8_t*, Bytes index) { return _mm256_slli_epi16(index, 3); }
 inline Bytes look_up_two(Bytes low, Bytes high, Bytes index, Upper upper) {
     return _mm256_blendv_epi8(_mm256_shuffle_epi8(low, index), _mm256_shuffle_epi8(high, index), upper);
+}
+inline Bytes with_bits(Bytes v, const std::uint8_t* bits, Bytes there) {
+    const Bytes word = _mm256_set1_epi32(*reinterpret_cast<const int*>(bits));
+    const Bytes own_byte =
+        _mm256_shuffle_epi8(word, _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+    const Bytes own_bit = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
+    return _mm256_blendv_epi8(v, there, _mm256_cmpeq_epi8(both(own_byte, own_bit), own_bit));
 }
 inline void full_add(Bytes& sum, Bytes& carry, Bytes a, Bytes b) {
     const Bytes half = _mm256_xor_si256(a, b);

@@ -17,7 +17,7 @@ from torch import Tensor
 from bitprop import kernels
 from bitprop.formats import ENCODINGS
 from bitprop.nn import SCLinear
-from bitprop.nn.mixture import Mixture
+from bitprop.nn.mixture import Chosen, Mixture
 
 LEVELS = kernels.levels()[1:]
 BOUNDS = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -68,6 +68,7 @@ def _cases(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "seed": draw(st.integers(0, 1 << 20)),
         "dtype": draw(st.sampled_from([torch.float32, torch.float64])),
+        "temperature": draw(st.sampled_from([1.0, 0.3, 0.02])),
         "samples": draw(st.sampled_from([0, 1, 2, 5, 66])),
         "inputs": draw(st.sampled_from([1, 2, 15, 17, 33])),
         "outputs": draw(st.sampled_from([1, 3, 65])),
@@ -92,6 +93,8 @@ def test_any_layer(case: dict[str, Any]) -> None:
         options["layout"] = "independent"
     dtype = case["dtype"]
     layer = _layer(case["seed"], dtype, case["inputs"], case["outputs"], **options)
+    # the logits' gradients are a difference over the temperature: single precision rounds what a low one magnifies
+    layer.design.temperature = max(case["temperature"], 0.0 if dtype == torch.float64 else 0.3)
     generator = torch.Generator().manual_seed(case["seed"])
     # beyond the range too, and on its ends
     x = torch.rand(case["samples"], case["inputs"], generator=generator, dtype=dtype) * 2.4 - 1.2
@@ -201,13 +204,23 @@ def test_what_is_not_a_number_is_seen() -> None:
 def test_planted_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sequences, signs, limits, slopes of other designs: the comparison must see each."""
     layer, x, upstream = _mixed_layer(torch.float64)
+    layer.design.temperature = 0.5
     expected = _run(layer, x, upstream, "reference")
+
+    def chosen(given: Chosen, temperature: float, **changed: list[float]) -> Chosen:
+        return Chosen(changed.get("probabilities", given.probabilities), temperature, 0.0)
+
     mutants = [
         lambda m: dataclasses.replace(m, numbers=tuple((s, r, t) for r, s, t in m.numbers)),
         lambda m: dataclasses.replace(m, correlation_raw=m.correlation_raw + 40),
         lambda m: dataclasses.replace(m, encodings=m.encodings[::-1]),
         lambda m: dataclasses.replace(m, limits=(m.limits[0], m.limits[1] - 1)),
         lambda m: dataclasses.replace(m, scales=tuple((a + 1, b) for a, b in m.scales)),
+        lambda m: dataclasses.replace(m, shares=(chosen(m.shares[0], 1.0), m.shares[1])),
+        lambda m: dataclasses.replace(m, shares=(m.shares[0], chosen(m.shares[1], 1.0))),
+        lambda m: dataclasses.replace(
+            m, shares=(chosen(m.shares[0], 0.5, probabilities=m.shares[0].probabilities[::-1]), m.shares[1])
+        ),
         lambda m: dataclasses.replace(m, local=(False, *m.local[1:])),
         lambda m: dataclasses.replace(m, local=tuple(True for _ in m.local)),
         lambda m: dataclasses.replace(m, soft=lambda x, encoding: m.soft(x, m.encodings[0])),

@@ -131,12 +131,13 @@ def scale_constants(gain: float, length: int, precision_bits: int, scale_bits: i
 
     A gain too small for s = 40 gives a smaller M (at least 1), one too large saturates M at its largest value.
     """
-    ratio = gain * float(1 << precision_bits) / length
-    # M is below 2**(scale_bits - 2) at any smaller one
-    shift = min(max(scale_bits - 2 - math.frexp(ratio)[1], 1), 40)
-    while shift < 40 and round(ratio * float(1 << (shift + 1))) < 1 << scale_bits:
-        shift += 1
-    return min(max(round(ratio * float(1 << shift)), 1), (1 << scale_bits) - 1), shift
+    most = (1 << scale_bits) - 1
+    fraction, exponent = math.frexp(gain * float(1 << precision_bits) / length)
+    shift = scale_bits - exponent
+    if round(math.ldexp(fraction, scale_bits)) > most:  # rounded up to one bit more
+        shift -= 1
+    shift = min(max(shift, 1), 40)
+    return min(max(round(math.ldexp(fraction, exponent + shift)), 1), most), shift
 
 
 def requantise(total: Tensor, multiplier: int, shift: int, low: int, high: int) -> Tensor:

@@ -30,7 +30,7 @@ from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
 from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants
 from bitprop.nn.design import DesignChoice, DesignVariables
-from bitprop.nn.mixture import Learned, Mixture, Numbers, mix_natively
+from bitprop.nn.mixture import Chosen, Learned, Mixture, Numbers, mix_natively
 from bitprop.nn.native import stream_sum, stream_sums
 from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
 from bitprop.nn.sources import LAYOUTS, LayerSources, layer_sources
@@ -376,12 +376,12 @@ class SCLinear(nn.Module):
     def _mixture(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         """Sum over encodings and lengths of probability times the output of that discrete design."""
         design = self.design
-        encodings, p_encodings = self._likely(design.encodings, design.encoding_probabilities())
-        lengths, p_lengths = self._likely(design.lengths, design.length_probabilities())
         if generator is None:
-            found = self._mixed_natively(x, encodings, lengths, p_encodings, p_lengths)
+            found = self._mixed_natively(x)
             if found is not None:
                 return found
+        encodings, p_encodings = self._likely(design.encodings, design.encoding_probabilities())
+        lengths, p_lengths = self._likely(design.lengths, design.length_probabilities())
         return self._mixed_plainly(
             x,
             list(zip(encodings, p_encodings.unbind(), strict=True)),
@@ -392,17 +392,27 @@ class SCLinear(nn.Module):
     def _is_local(self, length: int) -> bool:
         return self.slope == "local" and length <= LOCAL_LIMIT
 
-    def _mixed_natively(
-        self, x: Tensor, encodings: list[str], lengths: list[int], p_encodings: Tensor, p_lengths: Tensor
-    ) -> Tensor | None:
-        design, correlation, gain = self.design, self.design.correlation(), self.gain
-        learned = Learned(x, self.weight, self.bias, gain, p_encodings, p_lengths, correlation)
-        if not learned.fits(max(lengths)):
+    def _mixed_natively(self, x: Tensor) -> Tensor | None:
+        design = self.design
+        correlation = design.correlation()
+        length_logits, encoding_logits = (
+            None if design.is_committed or len(logits) == 1 else logits
+            for logits in (design.length_logits, design.encoding_logits)
+        )
+        learned = Learned(x, self.weight, self.bias, self.log_gain, length_logits, encoding_logits, correlation)
+        if not learned.fits(design.lengths[-1]):
             return None
+        with torch.no_grad():  # the native operation has the gradients in the logits
+            of_length, of_encoding = (
+                Chosen(probabilities.tolist(), design.temperature, _NEGLIGIBLE)
+                for probabilities in (design.length_probabilities(), design.encoding_probabilities())
+            )
+        lengths = [design.lengths[k] for k in of_length.kept]
         scales = [(0, 0)] * len(lengths) if self.activation == "logits" else self._scales(lengths)
         mixture = Mixture(
-            encodings=tuple(encodings),
+            encodings=tuple(design.encodings[k] for k in of_encoding.kept),
             lengths=tuple(lengths),
+            shares=(of_length, of_encoding),
             numbers=tuple(self._training_arrays(length) for length in lengths),
             local=tuple(self._is_local(length) for length in lengths),
             scales=tuple(scales),

@@ -8,7 +8,7 @@ where they fit and as 32-bit ones where they do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -22,7 +22,7 @@ from bitprop import kernels
 from bitprop.formats import encoding_of
 from bitprop.nn.native import SLOPE_CODES, count_table
 
-__all__ = ["Learned", "Mixture", "Numbers", "mix_natively"]
+__all__ = ["Chosen", "Learned", "Mixture", "Numbers", "mix_natively"]
 
 Sequence = npt.NDArray[np.int64]
 Numbers = tuple[Sequence, Sequence, Sequence]
@@ -38,18 +38,18 @@ class Learned(NamedTuple):
         x: real activations ``[B, I]``.
         weight: ``[O, I]``.
         bias: ``[O]``.
-        gain: a scalar.
-        p_encodings: probabilities of the mixture's encodings.
-        p_lengths: probabilities of its lengths.
+        log_gain: a scalar.
+        length_logits: of all candidates; ``None`` where the choice is certain.
+        encoding_logits: likewise.
         correlation: a scalar.
     """
 
     x: Tensor
     weight: Tensor
     bias: Tensor
-    gain: Tensor
-    p_encodings: Tensor
-    p_lengths: Tensor
+    log_gain: Tensor
+    length_logits: Tensor | None
+    encoding_logits: Tensor | None
     correlation: Tensor
 
     def fits(self, longest: int) -> bool:
@@ -59,9 +59,32 @@ class Learned(NamedTuple):
             not torch.compiler.is_compiling()
             and dtype in (torch.float32, torch.float64)
             and 0 < longest * inputs <= _LARGEST_SUM
-            and all(t.dtype == dtype and t.is_cpu for t in self[:-1])
+            and all(t is None or (t.dtype == dtype and t.is_cpu) for t in self[:-1])
             and kernels.extension() is not None
         )
+
+
+class Chosen:
+    """The candidates of one design variable that matter, from the probabilities of all.
+
+    Args:
+        probabilities: ``softmax(logits / temperature)``.
+        temperature: what the logits are divided by.
+        least: a candidate that is no likelier is left out.
+    """
+
+    __slots__ = ("_all", "_temperature", "kept", "probabilities")
+
+    def __init__(self, probabilities: list[float], temperature: float, least: float) -> None:
+        self._all, self._temperature = probabilities, temperature
+        self.kept = [k for k, probability in enumerate(probabilities) if probability > least]
+        self.probabilities = [probabilities[k] for k in self.kept]
+
+    def in_logits(self, gradients: list[float]) -> list[float]:
+        """``p_k (g_k - sum_j p_j g_j) / temperature``, with gradients g of the probabilities that are kept."""
+        given = dict(zip(self.kept, gradients, strict=True))
+        mean = _dot(self.probabilities, gradients)
+        return [p * (given.get(k, 0.0) - mean) / self._temperature for k, p in enumerate(self._all)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +94,7 @@ class Mixture:
     Attributes:
         encodings: those that are mixed.
         lengths: those that are mixed, in cycles.
+        shares: what lengths and encodings count for.
         numbers: ``R_t``, ``S_t`` and ``T_t`` of each length, ``[L]`` each.
         local: for each length, whether its slope is the streams' local one.
         scales: for each length the multiplier and the shift, (0, 0) for logits.
@@ -85,6 +109,7 @@ class Mixture:
 
     encodings: tuple[str, ...]
     lengths: tuple[int, ...]
+    shares: tuple[Chosen, Chosen]
     numbers: tuple[Numbers, ...]
     local: tuple[bool, ...]
     scales: tuple[tuple[int, int], ...]
@@ -121,11 +146,12 @@ class Mixture:
 
 class _Mixed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, mixture: Mixture, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, mixture: Mixture, *tensors: Any) -> Tensor:
         native, learned = kernels.extension(), Learned(*tensors)
         x, weight, bias = learned.x.contiguous(), learned.weight.contiguous(), learned.bias
-        ctx.shares = learned.p_encodings.tolist(), learned.p_lengths.tolist()
-        shares = [a * b for a in ctx.shares[0] for b in ctx.shares[1]]
+        of_length, of_encoding = mixture.shares
+        shares = [a * b for a in of_encoding.probabilities for b in of_length.probabilities]
+        gain = learned.log_gain.exp().item()
         pairs = mixture.pairs()
         designs = native.Designs(
             [SLOPE_CODES[name] for name in mixture.encodings],
@@ -133,7 +159,7 @@ class _Mixed(torch.autograd.Function):
             list(mixture.lengths),
             [multiplier for multiplier, _ in mixture.scales],
             [shift for _, shift in mixture.scales],
-            learned.gain.item(),
+            gain,
             list(mixture.limits),
             mixture.precision_bits,
         )
@@ -145,21 +171,21 @@ class _Mixed(torch.autograd.Function):
         sides = (x.numpy(), weight.numpy(), bias.numpy())
         inside = native.mixture(*sides, designs, tables, signs, kept, slopes, found, torch.get_num_threads())
         ctx.save_for_backward(x, weight, bias)
-        ctx.rest = mixture, designs, [at[0] for at in pairs], kept, slopes, inside
+        ctx.rest = mixture, designs, [at[0] for at in pairs], kept, slopes, inside, gain
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        mixture, designs, pairs, kept, slopes, inside = ctx.rest
-        p_encodings, p_lengths = ctx.shares
+        mixture, designs, pairs, kept, slopes, inside, gain = ctx.rest
+        of_length, of_encoding = mixture.shares
         needed = ctx.needs_input_grad[1:]
         grad_out = gradients[0].contiguous().numpy()
         grad_x = torch.empty_like(x) if needed[0] else None
         grad_w = torch.empty_like(weight) if needed[1] else None
         grad_bias = torch.empty_like(bias)
-        relaxed = x.new_empty(len(p_encodings), x.shape[0], weight.shape[0])
+        relaxed = x.new_empty(len(mixture.encodings), x.shape[0], weight.shape[0])
         numbers = np.concatenate([side for pair in pairs for side in pair])
         *shares, by_gain, by_correlation = kernels.extension().mixture_back(
             grad_out,
@@ -181,25 +207,30 @@ class _Mixed(torch.autograd.Function):
             for e, encoding in enumerate(mixture.encodings):
                 _add_relaxed(mixture, encoding, (x, weight), inside[e], relaxed[e], (grad_x, grad_w))
         # of a share: the sum over those that it is multiplied with
-        count = len(p_lengths)
-        by_encoding = [
-            sum(p * share for p, share in zip(p_lengths, shares[at : at + count], strict=True))
-            for at in range(0, len(shares), count)
-        ]
-        by_length = [
-            sum(p * share for p, share in zip(p_encodings, shares[at::count], strict=True)) for at in range(count)
-        ]
-        rest = (by_gain, by_encoding, by_length, by_correlation)
+        count = len(mixture.lengths)
+        rows = [shares[at : at + count] for at in range(0, len(shares), count)]
+        by_length = [_dot(of_encoding.probabilities, column) for column in zip(*rows, strict=True)]
+        by_encoding = [_dot(of_length.probabilities, row) for row in rows]
+        rest = (
+            by_gain * gain,
+            of_length.in_logits(by_length),
+            of_encoding.in_logits(by_encoding),
+            by_correlation,
+        )
         return (
             None,
             grad_x,
             grad_w,
             grad_bias,
             *(
-                torch.from_numpy(np.array(found, grad_out.dtype)) if wanted else None
+                torch.tensor(found, dtype=x.dtype) if wanted else None
                 for found, wanted in zip(rest, needed[3:], strict=True)
             ),
         )
+
+
+def _dot(a: Iterable[float], b: Iterable[float]) -> float:
+    return sum((x * y for x, y in zip(a, b, strict=True)), start=0.0)
 
 
 def _add_relaxed(
