@@ -4,16 +4,16 @@
 
 Every way's integers are compared with the plain products of stream bits before anything is timed.  Runs alternate
 between the ways; a ratio is the median of the ratios of neighbouring runs, so that a slower moment meets both.  Peak
-memory is the high-water mark of a process of its own, less what it held before the step.  sc-neurocore's Rust engine
-(`sc-neurocore-engine`) is a contestant where it is installed; it draws its weights' streams itself, so it is compared
-where they do not matter: weights of one.
+memory is the high-water mark of a process of its own, less what it held before the step.  An exponent is fitted to
+sizes that take turns, once for each turn; its spread over the turns says whether it means something.
+
+sc-neurocore's layer in NumPy (`sc-neurocore`) and its Rust engine (`sc-neurocore-engine`) are contestants where they
+are installed (`pip install --no-deps sc-neurocore sc-neurocore-engine`); bitprop needs neither.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import importlib.util
 import json
 import os
 import resource
@@ -27,13 +27,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from _bit_true_peers import Way, installed
 from _common import RESULTS, machine, markdown
 
 from bitprop import kernels
 from bitprop.artifacts import read_json, write_json
 from bitprop.nn import SCNetwork, bit_true
 from bitprop.nn.sources import layer_sources
-from bitprop.streams import PackedStreams, generate_stream, product_count_table, stream_products
+from bitprop.streams import generate_stream, product_count_table, stream_products
 
 BITS = 8
 SHAPE = (64, 128, 784)
@@ -42,8 +43,6 @@ LENGTHS = (8, 16, 32, 64, 128, 255, 256, 512, 1024)
 LARGE, SMALL = ((784, 128, 10), 128), ((64, 32, 10), 32)
 # A batch whose peak stands clear of what a process holds anyway.
 MEMORY_BATCH = 8192
-ENGINE = "sc_neurocore_engine"
-Way = Callable[[], Any]
 
 
 def times(ways: dict[str, Way], runs: int) -> dict[str, list[float]]:
@@ -63,9 +62,14 @@ def ratio(found: dict[str, list[float]], name: str, base: str) -> float:
     return statistics.median(a / b for a, b in zip(found[name], found[base], strict=True))
 
 
-def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
-    """Slope of the line through the logarithms."""
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+def exponent(ways: dict[int, Way], runs: int) -> dict[str, float]:
+    """Slope of the line through the logarithms of size and time: the median over the turns, and half of what lies
+    between their quartiles."""
+    found = times({str(size): way for size, way in ways.items()}, runs)
+    turns = np.log(np.array(list(found.values())))
+    slopes = np.polyfit(np.log(list(ways)), turns, 1)[0]
+    low, middle, high = np.percentile(slopes, (25, 50, 75))
+    return {"exponent": float(middle), "spread": float(high - low) / 2}
 
 
 class Problem:
@@ -165,19 +169,16 @@ def other_ways(runs: int) -> dict[str, float]:
     return {name: 1e3 * statistics.median(seconds) for name, seconds in found.items()}
 
 
-def scaling(runs: int) -> dict[str, float]:
+def scaling(runs: int) -> dict[str, dict[str, float]]:
     """Fitted exponents of the time against length, batch and width, one thread."""
     torch.set_num_threads(1)
-
-    def seconds(samples: int, outputs: int, inputs: int, length: int) -> float:
-        return statistics.median(times({"dense": Problem(samples, outputs, inputs, length).dense}, runs)["dense"])
-
-    batches, widths, lengths = (64, 128, 256, 512), (64, 128, 256, 512), (64, 128, 256, 512, 1024)
+    sizes, lengths = (64, 128, 256, 512), (64, 128, 256, 512, 1024)
+    samples, outputs, inputs = SHAPE
     return {
-        "length": exponent(lengths, [seconds(64, 128, 784, length) for length in lengths]),
-        "batch": exponent(batches, [seconds(batch, 128, 784, 256) for batch in batches]),
-        "width": exponent(widths, [seconds(64, width, 784, 256) for width in widths]),
-        "inputs": exponent(widths, [seconds(64, 128, width, 256) for width in widths]),
+        "length, 64 to 1024": exponent({n: Problem(*SHAPE, n).dense for n in lengths}, runs),
+        "batch": exponent({n: Problem(n, outputs, inputs, 256).dense for n in sizes}, runs),
+        "width": exponent({n: Problem(samples, n, inputs, 256).dense for n in sizes}, runs),
+        "inputs": exponent({n: Problem(samples, outputs, n, 256).dense for n in sizes}, runs),
     }
 
 
@@ -206,8 +207,7 @@ def packed(runs: int) -> list[dict[str, Any]]:
                 {"way": f"packed streams, {name}, {level}", "milliseconds": 1e3 * statistics.median(found[name])}
                 for name in ways
             ]
-    if importlib.util.find_spec(ENGINE):
-        peers = engine(x, problem.x.double().numpy(), outputs)
+    if peers := installed(x, problem.x.double().numpy(), outputs):
         found = times(peers | {"table": problem.dense}, max(3, runs // 8))
         rows += [
             {
@@ -218,29 +218,6 @@ def packed(runs: int) -> list[dict[str, Any]]:
             for name in peers
         ]
     return rows
-
-
-def engine(x: PackedStreams, values: np.ndarray[Any, Any], outputs: int) -> dict[str, Way]:
-    """sc-neurocore's Rust engine: from streams that are given, one sample a call, and from values, a batch a call."""
-    inputs = x.shape[1]
-    os.environ["RAYON_NUM_THREADS"] = "1"  # read when it starts
-    layer = importlib.import_module(ENGINE).DenseLayer(inputs, outputs, length=x.length, seed=1)
-    layer.set_weights(np.ones((outputs, inputs)))
-    layer.refresh_packed_weights()
-
-    def from_streams() -> np.ndarray[Any, Any]:
-        return np.stack([layer.forward_prepacked_numpy(sample) for sample in x.words])
-
-    ones = np.full((outputs, inputs, x.words.shape[2]), ~np.uint64(0))
-    if not np.array_equal(
-        np.rint(from_streams() * x.length), stream_products(x, PackedStreams(ones, x.length), "unipolar")
-    ):
-        raise SystemExit("expected the engine's counts to be ours, got others; its time is not worth reading")
-    version = importlib.metadata.version(ENGINE)
-    return {
-        f"sc-neurocore-engine {version}, streams given": from_streams,
-        f"sc-neurocore-engine {version}, streams encoded too": lambda: layer.forward_batch_numpy(values),
-    }
 
 
 def training_step(threads: int, runs: int, features: tuple[int, int, int], batch: int) -> list[dict[str, Any]]:
@@ -333,30 +310,47 @@ def memory() -> dict[str, float]:
     return found
 
 
-def step_scaling(runs: int) -> dict[str, float]:
-    """Fitted exponents of a training step's time (784-W-10, local slope) against batch, width, length and threads."""
+def step_scaling(runs: int) -> dict[str, dict[str, float]]:
+    """Fitted exponents of a training step's time (784-W-10) against batch, width, length and threads.
+
+    Against length with the relaxed slope for all: the local one is another algorithm, for short streams only.
+    """
     generator = torch.Generator().manual_seed(0)
 
-    def seconds(batch: int, width: int, lengths: tuple[int, ...], threads: int) -> float:
-        torch.set_num_threads(threads)
+    def step_of(batch: int, width: int, lengths: tuple[int, ...], slope: str) -> Way:
         x = torch.rand(batch, 784, generator=generator)
         y = torch.randint(0, 10, (batch,), generator=generator)
-        network = SCNetwork((784, width, 10), lengths=lengths, slope="local")
+        network = SCNetwork((784, width, 10), lengths=lengths, slope=slope)
 
         def step() -> None:
             network.zero_grad()
             torch.nn.functional.cross_entropy(network(x), y).backward()
 
-        return statistics.median(times({"step": step}, runs)["step"])
+        return step
 
-    lengths, sizes = LENGTHS[:4], (64, 128, 256, 512)
-    single, threads = (8, 16, 32, 64, 128, 256), (1, 2)
-    return {
-        "step: batch": exponent(sizes, [seconds(batch, 128, lengths, 1) for batch in sizes]),
-        "step: width": exponent(sizes, [seconds(128, width, lengths, 1) for width in sizes]),
-        "step: length, one for each layer": exponent(single, [seconds(128, 128, (length,), 1) for length in single]),
-        "step: threads": exponent(threads, [seconds(128, 128, lengths, count) for count in threads]),
+    def on_threads(count: int, step: Way) -> Way:
+        def several() -> None:
+            # a team of other size is made anew, so that one step alone would time that
+            torch.set_num_threads(count)
+            for _ in range(8):
+                step()
+
+        return several
+
+    torch.set_num_threads(1)
+    lengths, sizes, single = LENGTHS[:4], (64, 128, 256, 512), (8, 16, 32, 64, 128, 256)
+    found = {
+        "step: batch": exponent({n: step_of(n, 128, lengths, "local") for n in sizes}, runs),
+        "step: width": exponent({n: step_of(128, n, lengths, "local") for n in sizes}, runs),
+        "step: length, one for each layer, 8 to 256": exponent(
+            {n: step_of(128, 128, (n,), "relaxed") for n in single}, 2 * runs
+        ),
     }
+    step = step_of(128, 128, lengths, "local")
+    if os.cpu_count() != 1:
+        found["step: threads, 1 and 2"] = exponent({n: on_threads(n, step) for n in (1, 2)}, runs)
+    torch.set_num_threads(1)
+    return found
 
 
 def limits() -> dict[str, float]:
@@ -411,7 +405,7 @@ def bars(result: dict[str, Any]) -> str:
         for slope in ("relaxed", "local")
     ]
     # at least so many times as fast
-    peers = [row["over_table"] for row in result["packed"] if "over_table" in row]
+    peers = [row["over_table"] for row in result["packed"] if "engine" in row["way"]]
     rows = [[name, f"{got:.2f}", f"{bar:g}", "reached" if got <= bar else "not reached"] for name, got, bar in found]
     if peers:
         times_as_fast = min(peers)
@@ -456,7 +450,7 @@ def table(result: dict[str, Any]) -> str:
     ]
     others = [[name, f"{value:.2f}"] for name, value in result["other_ways"].items()]
     others += [[row["way"], f"{row['milliseconds']:.2f}"] for row in result["packed"]]
-    exponents = [[name, f"{value:.2f}"] for name, value in result["exponents"].items()]
+    exponents = [[name, f"{row['exponent']:.2f}", f"{row['spread']:.2f}"] for name, row in result["exponents"].items()]
     rates = [[name, f"{value:.1f}"] for name, value in result["limits"].items()]
     sections = [
         bars(result),
@@ -467,7 +461,7 @@ def table(result: dict[str, Any]) -> str:
             [[name, f"{value:.1f}"] for name, value in result["memory"].items()],
         ),
         markdown(["way, L = 256, one thread", "ms"], others),
-        markdown(["time against", "fitted exponent"], exponents),
+        markdown(["time against", "fitted exponent", "spread"], exponents),
         markdown(["this machine, one thread", "rate"], rates),
     ]
     return "\n".join(sections)
@@ -483,7 +477,7 @@ def parts(runs: int, threads: Sequence[int]) -> dict[str, Callable[[], Any]]:
         "packed": lambda: packed(runs),
         "memory": memory,
         "other_ways": lambda: other_ways(runs),
-        "exponents": lambda: scaling(max(5, runs // 4)) | step_scaling(max(5, runs // 8)),
+        "exponents": lambda: scaling(runs) | step_scaling(max(5, runs // 3)),
         "limits": limits,
     }
     return found

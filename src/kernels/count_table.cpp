@@ -116,14 +116,16 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
     const std::size_t entries = piece.scheme == Scheme::direct32 || piece.scheme == Scheme::rank256 ? 32 : 16;
     const int cap = kCap[static_cast<int>(piece.scheme)];
     piece.rows = threshold_of_row.size();
-    const std::size_t row_bytes = kRowBytes[static_cast<int>(piece.scheme)], size = kSubtracts + piece.rows * row_bytes;
+    const std::size_t row_bytes = kRowBytes[static_cast<int>(piece.scheme)];
+    const bool twice = piece.scheme != Scheme::rank256;
+    const std::size_t size = (twice ? kSubtracts : 0) + piece.rows * row_bytes;
     piece.table.reserve(size);
     std::memset(piece.table.data(), 0, size);
     std::uint8_t counts[kMaxPoints + 1];  // the last of 256 does not fit, and no table needs it
     counts[0] = 0;
     for (std::size_t row = 0; row < piece.rows; ++row) {
         std::uint8_t* adds = piece.table.data() + row * row_bytes;
-        std::uint8_t* subtracts = adds + kSubtracts;
+        std::uint8_t* subtracts = twice ? adds + kSubtracts : nullptr;
         for (std::size_t point = 0; point < points; ++point) {
             const bool marked = piece.row_numbers[point] < threshold_of_row[row];
             counts[point + 1] = static_cast<std::uint8_t>(counts[point] + marked);
@@ -132,13 +134,13 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
                 subtracts[point] = static_cast<std::uint8_t>(-counts[point + 1]);
             } else if (marked) {
                 adds[entries + point / 8] |= static_cast<std::uint8_t>(1u << point % 8);
-                subtracts[entries + point / 8] = adds[entries + point / 8];
+                if (twice) subtracts[entries + point / 8] = adds[entries + point / 8];
             }
         }
         for (std::size_t group = 0; !direct && group < entries; ++group) {
             const int count = counts[std::min(8 * group, points)];
             adds[group] = static_cast<std::uint8_t>(count);
-            subtracts[group] = static_cast<std::uint8_t>(cap - count);
+            if (twice) subtracts[group] = static_cast<std::uint8_t>(cap - count);
         }
     }
 

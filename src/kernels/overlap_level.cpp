@@ -46,33 +46,25 @@ void sums_as(const OverlapView<R>& view, std::size_t sample, R* out) {
     }
 }
 
-template <class R, bool Positive>
-void back_x_as(const OverlapView<R>& view, const R* grad, std::size_t sample, R* __restrict grad_x) {
-    const R* __restrict p = view.p_x + sample * view.inputs;
-    const R* __restrict s = view.s_x + sample * view.inputs;
-    for (std::size_t i = 0; i < view.inputs; ++i) grad_x[i] = R(0);
-    for (std::size_t o = 0; o < view.outputs; ++o) {
-        const R* __restrict q = view.p_w + o * view.inputs;
-        const R* __restrict t = view.s_w + o * view.inputs;
-        const R given = grad[sample * view.outputs + o];
-        for (std::size_t i = 0; i < view.inputs; ++i) {
-            grad_x[i] += given * s[i] * t[i] * slope<R, Positive>(p[i], q[i]);
-        }
-    }
-}
+// Probabilities and signs of one side, [lines, inputs].
+template <class R>
+struct Side {
+    const R *p, *s;
+    std::size_t lines;
+};
 
+// The gradient of a line of one side; `given` has that of its overlap with each line of the other, `step` apart.
 template <class R, bool Positive>
-void back_w_as(const OverlapView<R>& view, const R* grad, std::size_t output, R* __restrict grad_w) {
-    const R* __restrict q = view.p_w + output * view.inputs;
-    const R* __restrict t = view.s_w + output * view.inputs;
-    for (std::size_t i = 0; i < view.inputs; ++i) grad_w[i] = R(0);
-    for (std::size_t b = 0; b < view.samples; ++b) {
-        const R* __restrict p = view.p_x + b * view.inputs;
-        const R* __restrict s = view.s_x + b * view.inputs;
-        const R given = grad[b * view.outputs + output];
-        for (std::size_t i = 0; i < view.inputs; ++i) {
-            grad_w[i] += given * s[i] * t[i] * slope<R, Positive>(q[i], p[i]);
-        }
+void back_as(const Side<R>& own, std::size_t line, const Side<R>& other, std::size_t inputs, const R* given,
+             std::size_t step, R* __restrict out) {
+    const R* __restrict p = own.p + line * inputs;
+    const R* __restrict s = own.s + line * inputs;
+    for (std::size_t i = 0; i < inputs; ++i) out[i] = R(0);
+    for (std::size_t l = 0; l < other.lines; ++l) {
+        const R* __restrict q = other.p + l * inputs;
+        const R* __restrict t = other.s + l * inputs;
+        const R through = given[l * step];
+        for (std::size_t i = 0; i < inputs; ++i) out[i] += through * s[i] * t[i] * slope<R, Positive>(p[i], q[i]);
     }
 }
 
@@ -81,12 +73,20 @@ void sums(const OverlapView<R>& view, std::size_t sample, R* out) {
     view.positive ? sums_as<R, true>(view, sample, out) : sums_as<R, false>(view, sample, out);
 }
 template <class R>
+void back_line(bool positive, const Side<R>& own, std::size_t line, const Side<R>& other, std::size_t inputs,
+               const R* given, std::size_t step, R* out) {
+    positive ? back_as<R, true>(own, line, other, inputs, given, step, out)
+             : back_as<R, false>(own, line, other, inputs, given, step, out);
+}
+template <class R>
 void back_x(const OverlapView<R>& view, const R* grad, std::size_t sample, R* out) {
-    view.positive ? back_x_as<R, true>(view, grad, sample, out) : back_x_as<R, false>(view, grad, sample, out);
+    back_line<R>(view.positive, {view.p_x, view.s_x, view.samples}, sample, {view.p_w, view.s_w, view.outputs},
+                 view.inputs, grad + sample * view.outputs, 1, out);
 }
 template <class R>
 void back_w(const OverlapView<R>& view, const R* grad, std::size_t output, R* out) {
-    view.positive ? back_w_as<R, true>(view, grad, output, out) : back_w_as<R, false>(view, grad, output, out);
+    back_line<R>(view.positive, {view.p_w, view.s_w, view.outputs}, output, {view.p_x, view.s_x, view.samples},
+                 view.inputs, grad + output, view.outputs, out);
 }
 
 }  // namespace

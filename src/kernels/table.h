@@ -28,7 +28,8 @@ enum class Scheme : int { direct16, direct32, rank128, rank256 };
 constexpr std::size_t kRowBytes[] = {32, 32, 32, 64};
 // A table has every row twice, for what adds and, kSubtracts bytes further on, for what subtracts: there the counts are
 // negative (direct), and P is kCap - P and the marks count as 8 less their ones (rank), which is kCap + 8 too much for
-// every such input.
+// every such input. With rank256, whose table would fill the first cache, kCap - P is P turned over, and rows are there
+// once.
 constexpr std::size_t kSubtracts = 1 << 15;
 constexpr int kCap[] = {0, 0, 127, 255};
 

@@ -157,9 +157,11 @@ void code(const std::uint8_t* bytes, const std::uint8_t* full, std::size_t count
 
 // Two rows at once share what is loaded for the lanes; inputs in chunks, whose lanes stay in the first cache.
 constexpr int kRows = 2;
-constexpr std::size_t kChunk = 112;
+constexpr std::size_t kChunk = 208;
+static_assert(kChunk % kGroup == 0 && kChunk * (kCap[static_cast<int>(Scheme::rank256)] + 8) < 65536,
+              "sums of 16 bits");
 constexpr std::size_t kUpperBytes = kBlock / 8;
-// What turns the marks over, of a row that adds and of one that subtracts.
+// What turns the marks over, and counts of up to kCap = 255, of a row that adds and of one that subtracts.
 alignas(16) constexpr std::uint64_t kFlips[] = {0, ~std::uint64_t{0}};
 
 // Sums of 16 bits: of the bytes of both lanes of a word, the odd one's 256 times, and of the odd one's.
@@ -278,15 +280,17 @@ void rank(const PieceView& piece, const LanePack& lanes, std::size_t at, const s
                 Bytes p[2], m[2];
                 for (int k = 0; k < 2; ++k) {
                     const std::size_t entry = entries[r][i + j + k];
-                    const std::uint8_t* table = piece.table + entry;
+                    const Bytes flip = load8(kFlips + entry / kSubtracts);
+                    const std::uint8_t* table = piece.table + (Two ? entry % kSubtracts : entry);
                     if constexpr (Two) {
                         p[k] = look_up_two(load16(table), load16(table + 16), index[k], upper[k]);
+                        p[k] = differing(p[k], flip);
                         m[k] = look_up_two(load16(table + 32), load16(table + 48), index[k], upper[k]);
                     } else {
                         p[k] = look_up(load16(table), index[k]);
                         m[k] = look_up(load16(table + 16), index[k]);
                     }
-                    m[k] = masked_and_flipped(m[k], mask[k], load8(kFlips + entry / kSubtracts));
+                    m[k] = masked_and_flipped(m[k], mask[k], flip);
                 }
                 if constexpr (Together == 2) {
                     carried[r].add(j / 2, add8(p[0], p[1]));
