@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2, help="trainings at once")
     parser.add_argument("--compare-only", action="store_true", help="compare the stored designs, search and draw none")
-    benchmark(parser, "budget", measure, table, version="3.0", boundary=EVIDENCE_SYNTHESIS)
+    benchmark(parser, "budget", measure, table, version="3.1", boundary=EVIDENCE_SYNTHESIS)
 
 
 if __name__ == "__main__":
