@@ -94,10 +94,14 @@ def test_the_longest_stream_and_the_most_inputs() -> None:
     # every count at its largest: sums of 8, 16 and 32 bits must not overflow
     for length in (16, 32, 128, 256):
         full = torch.full((1, 65536), 256), torch.zeros(1, 65536, dtype=torch.int64)
+        negative, empty = (full[0], torch.ones_like(full[1])), (full[1], full[1])
         r, q = _numbers("sobol", length, 8)
         for level in LEVELS:
             with kernels.use_level(level):
                 assert native.stream_sum(full, full, r, q, "unipolar").tolist() == [[65536 * length]]
+                # what subtracts sums what is left of the largest count: all of it where the count is 0
+                for x, total in ((full, -65536 * length), (empty, 0)):
+                    assert native.stream_sum(x, negative, r, q, "sign_magnitude").tolist() == [[total]]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
