@@ -246,13 +246,24 @@ say "installing the Python packages (the first time takes some minutes)"
 pip=("$venv_python" -m pip --disable-pip-version-check --no-input)
 extras=test,peers,docs,dev,build
 if [ "$tools" = yes ]; then extras+=,hardware; fi
-if ! "${pip[@]}" install --quiet --constraint constraints.txt scikit-build-core nanobind ||
-    ! "${pip[@]}" install --quiet --constraint constraints.txt --no-build-isolation --editable ".[$extras]" ||
-    ! "${pip[@]}" install --quiet --no-deps --requirement peers.txt; then
+install=("${pip[@]}" install --quiet)
+# The kernels are built while the other packages are fetched, by a group of processes of their own, so that nothing of it
+# goes on when this script ends early. Without them everything works, slower: no reason to stop. A compiler installed
+# later: --force, or `make kernels`.
+build_kernels() {
+    set -m
+    "$venv_python" tools/build_kernels.py &
+    kernels=$!
+    set +m
+    trap 'kill -TERM -- "-$kernels" 2>/dev/null || :' EXIT
+}
+if ! "${install[@]}" --constraint constraints.txt scikit-build-core nanobind cmake ninja || ! build_kernels ||
+    ! "${install[@]}" --constraint constraints.txt --no-build-isolation --editable ".[$extras]" ||
+    ! "${install[@]}" --no-deps --requirement peers.txt; then
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
-# Without kernels everything works, slower: no reason to stop. A compiler installed later: --force, or `make kernels`.
-"$venv_python" tools/build_kernels.py || say "bitprop computes with its plain reference; everything works, slower"
+wait "$kernels" || say "bitprop computes with its plain reference; everything works, slower"
+trap - EXIT
 # Yosys and nextpnr are WebAssembly and compile themselves when they first run; not while a test waits for them.
 if [ "$tools" = yes ]; then
     say "preparing Yosys and nextpnr (the first time takes a minute or two)"

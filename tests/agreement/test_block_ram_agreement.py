@@ -71,6 +71,7 @@ def bench(sizes: dict[int, int]) -> str:
             #1 clock = 1; #1 clock = 0;
             for (bit_ = 0; bit_ < {sum(sizes)}; bit_ = bit_ + 1)
                 if (expected[bit_] !== 1'bx && expected[bit_] !== found[bit_]) wrong = wrong + 1;
+            if (wrong != 0) step = 3000;
         end
         $display("wrong %0d", wrong);
         $finish;
