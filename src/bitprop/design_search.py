@@ -1,10 +1,14 @@
-"""A design within a budget, found by trying neighbours: joint training proposes, short trainings of one design decide.
+"""A design within a budget, found by trying neighbours: joint training proposes, trainings of one design decide.
 
 Joint training (:mod:`bitprop.budget`) ends with one design that meets the budget.  It judges all candidates by one set
 of weights that serves them all, so a design that is better once it has weights of its own can be missed.  The search
 goes on from there: the designs of the budget that differ from the best one so far by one step are trained by
 themselves for a few epochs, and the one of least loss on held-back samples is the best one from then on.  Where none of
 its neighbours is left to try, those of the next best one are, until as many were tried as were allowed.
+
+What learns fast is not what learns best, and one training says little of a design.  So the best ones of the short
+trainings are finalists: they are trained in full, as the result will be, with several seeds, and the one of least mean
+loss is what was found.
 
 With a folder every training is kept there as it ends, under a digest of all that it depends on.  A search that was
 interrupted, even killed, and started again goes on after them and ends with the same result; one that is started again
@@ -14,6 +18,7 @@ with more trials goes on from those it had.
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,19 +64,18 @@ class Design:
     encodings: tuple[str, ...]
     correlations: tuple[float, ...]
 
-    def fix(self, config: RunConfig, finish_epochs: int | None = None) -> RunConfig:
+    def fix(self, config: RunConfig, epochs: int | None = None) -> RunConfig:
         """A configuration with this design and no other; the joint epochs become bit-true ones of that design.
 
         Args:
             config: what to start from.
-            finish_epochs: so many bit-true epochs and none before them, if given.
+            epochs: so many in place of the configuration's; warm-up keeps its share, and one of them is bit-true.
         """
         training = config.training
-        epochs = {
-            "warmup_epochs": training.warmup_epochs if finish_epochs is None else 0,
-            "joint_epochs": 0,
-            "finish_epochs": training.joint_epochs + training.finish_epochs if finish_epochs is None else finish_epochs,
-        }
+        total, warmup = training.epochs, training.warmup_epochs
+        if epochs is not None:
+            total, warmup = epochs, min(round(epochs * warmup / total), epochs - 1)
+        phases = {"warmup_epochs": warmup, "joint_epochs": 0, "finish_epochs": total - warmup}
         design = {
             "lengths": tuple((length,) for length in self.lengths),
             "encodings": tuple((encoding,) for encoding in self.encodings),
@@ -81,7 +85,7 @@ class Design:
         return config.model_copy(
             update={
                 "network": config.network.model_copy(update=design),
-                "training": training.model_copy(update=epochs),
+                "training": training.model_copy(update=phases),
             }
         )
 
@@ -119,15 +123,22 @@ class SearchResult:
 
     Attributes:
         proposals: the joint trainings.
-        tried: the trainings of one design, in order.
-        best: the one of least validation loss.
+        tried: the short trainings of one design, in order.
+        finalists: designs of least loss there, best first, each with its full trainings; empty if only one was asked for.
+        best: the short training of the design that was found.
         config: the run's configuration with the best design and no other.
     """
 
     proposals: tuple[Attempt, ...]
     tried: tuple[Attempt, ...]
+    finalists: tuple[tuple[Attempt, ...], ...]
     best: Attempt
     config: RunConfig
+
+    @property
+    def trainings(self) -> int:
+        """How many there were, of every kind."""
+        return len(self.proposals) + len(self.tried) + sum(map(len, self.finalists))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain fields."""
@@ -135,6 +146,7 @@ class SearchResult:
             "best": self.best.to_dict(),
             "proposals": [entry.to_dict() for entry in self.proposals],
             "tried": [entry.to_dict() for entry in self.tried],
+            "finalists": [[entry.to_dict() for entry in trainings] for trainings in self.finalists],
         }
 
 
@@ -214,11 +226,13 @@ def search_design(
     proposals: int = 2,
     trials: int = 24,
     epochs: int = 15,
+    finalists: int = 4,
+    repeats: int = 3,
     run: RunAll | None = None,
     folder: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> SearchResult:
-    """Find a design that meets a budget: joint trainings propose, short trainings of one design each decide.
+    """Find a design that meets a budget: joint trainings propose, trainings of one design each decide.
 
     The same inputs and seed give the same result.
 
@@ -227,7 +241,9 @@ def search_design(
         data: the data set; its held-out part is not looked at.
         proposals: joint trainings, each with a seed of its own.
         trials: trainings of one design each, at most.
-        epochs: bit-true epochs of each of those.
+        epochs: of each of those; warm-up has the same share of them as in a full training.
+        finalists: designs that are trained in full; the one of least loss in its short training is found if 1.
+        repeats: full trainings of each, with seeds of their own.
         run: trains several configurations, each as :func:`attempt` does; one after the other if ``None``.
         folder: where trainings are kept as they end, and those that are there are read; nowhere if ``None``.
         say: gets a line for every training.
@@ -241,6 +257,8 @@ def search_design(
     check_integer("proposals", proposals, 1, 1000)
     check_integer("trials", trials, 1, 100_000)
     check_integer("epochs", epochs, 1, 10_000)
+    check_integer("finalists", finalists, 1, 1000)
+    check_integer("repeats", repeats, 1, 1000)
     if config.budget is None:
         raise ConfigError("expected a section [budget], which the search looks for a design within; got none")
     if not config.training.joint_epochs or not config.data.validation_share:
@@ -273,7 +291,14 @@ def search_design(
         around = (neighbours(design, config.network, allowed) for design in ranked)
         untried = ([design for design in found if design not in tried] for found in around)
         waiting = next(filter(None, untried), [])[:_TOGETHER]
-    return SearchResult(tuple(first), tuple(tried.values()), tried[ranked[0]], ranked[0].fix(config))
+    last = ranked[:finalists] if finalists > 1 else []
+    full = run([_with_seed(design.fix(config), "finalist", number) for design in last for number in range(repeats)])
+    by_design = tuple(tuple(full[k * repeats : (k + 1) * repeats]) for k in range(len(last)))
+    means = [statistics.fmean(map(_loss, trainings)) for trainings in by_design]
+    for mean, trainings in zip(means, by_design, strict=True):
+        say(f"mean loss {mean:.4f} of {repeats} full trainings: {trainings[0].point.describe()}")
+    best = last[means.index(min(means))] if last else ranked[0]
+    return SearchResult(tuple(first), tuple(tried.values()), by_design, tried[best], best.fix(config))
 
 
 class _Kept:
@@ -346,8 +371,12 @@ def _attempt(plain: dict[str, Any]) -> Attempt:
 def _proposal(config: RunConfig, number: int) -> RunConfig:
     """The warm-up and joint phase of a run; the first proposal has the run's own seed."""
     training = config.training.model_copy(update={"finish_epochs": 0})
-    seed = config.seed if number == 0 else derive_seed(config.seed, "proposal", number)
-    return config.model_copy(update={"training": training, "seed": seed})
+    return _with_seed(config.model_copy(update={"training": training}), "proposal", number)
+
+
+def _with_seed(config: RunConfig, purpose: str, number: int) -> RunConfig:
+    """The configuration with a seed of its own; number 0 has the run's."""
+    return config.model_copy(update={"seed": derive_seed(config.seed, purpose, number)}) if number else config
 
 
 def _loss(entry: Attempt) -> float:

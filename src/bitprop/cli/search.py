@@ -32,6 +32,10 @@ def search(
         int, typer.Option("--trials", min=1, max=100_000, help="Short trainings of one design each, at most.")
     ] = 24,
     epochs: Annotated[int, typer.Option("--epochs", min=1, max=10_000, help="Epochs of each of those.")] = 15,
+    finalists: Annotated[
+        int, typer.Option("--finalists", min=1, max=1000, help="Designs that are trained in full; 1: none is.")
+    ] = 4,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, max=1000, help="Full trainings of each of those.")] = 3,
     threads: Annotated[
         int, typer.Option("--threads", min=0, max=256, help="Threads of PyTorch; 0 leaves its default.")
     ] = 0,
@@ -39,7 +43,7 @@ def search(
         bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
     ] = False,
 ) -> None:
-    """Look for the best design within a budget: joint trainings propose, their neighbours are tried.
+    """Look for the best design within a budget: joint trainings propose, their neighbours are tried, the best are trained in full.
 
     The configuration that is written has that design and no other; train it with bitprop train.
 
@@ -62,6 +66,8 @@ def search(
             proposals=proposals,
             trials=trials,
             epochs=epochs,
+            finalists=finalists,
+            repeats=repeats,
             folder=output.with_name(f"{output.name}.trials"),
             say=progress.say,
         )
@@ -69,5 +75,5 @@ def search(
     if as_json:
         print_json(result.to_dict())
         return
-    console.print(f"best of {len(result.tried)}: {result.best.point.describe()}", soft_wrap=True)
+    console.print(f"best of {len(result.tried)} designs, {result.trainings} trainings: {result.best.point.describe()}", soft_wrap=True)
     console.print(f"configuration: {output}", soft_wrap=True)
