@@ -124,7 +124,7 @@ class SearchResult:
     Attributes:
         proposals: the joint trainings.
         tried: the short trainings of one design, in order.
-        finalists: designs of least loss there, best first, each with its full trainings; empty if only one was asked for.
+        finalists: full trainings of the designs of least loss there, best first; none if one finalist was asked for.
         best: the short training of the design that was found.
         config: the run's configuration with the best design and no other.
     """

@@ -43,7 +43,7 @@ def search(
         bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
     ] = False,
 ) -> None:
-    """Look for the best design within a budget: joint trainings propose, their neighbours are tried, the best are trained in full.
+    """Look for the best design within a budget: proposals of joint trainings, their neighbours, finalists.
 
     The configuration that is written has that design and no other; train it with bitprop train.
 
@@ -75,5 +75,6 @@ def search(
     if as_json:
         print_json(result.to_dict())
         return
-    console.print(f"best of {len(result.tried)} designs, {result.trainings} trainings: {result.best.point.describe()}", soft_wrap=True)
+    tried = f"best of {len(result.tried)} designs, {result.trainings} trainings"
+    console.print(f"{tried}: {result.best.point.describe()}", soft_wrap=True)
     console.print(f"configuration: {output}", soft_wrap=True)
