@@ -97,13 +97,15 @@ def test_the_best_design_is_reached_over_steps_of_every_kind() -> None:
     tried: list[Design] = []
     start = design(2, 2, "bipolar", "sign_magnitude")
     config = configuration(lut=100_000)
-    result = search_design(config, digits(), trials=15, run=table(loss, tried, start))
+    result = search_design(config, digits(), trials=15, finalists=1, run=table(loss, tried, start))
     assert result.best.design == goal
     assert tried[0] == start
     assert len(tried) == len(set(tried)) == len(result.tried) == 15
     assert result.config == goal.fix(config)
     assert result.config.training.finish_epochs == 4
     assert len(result.proposals) == 2
+    assert result.finalists == ()
+    assert result.trainings == 17
 
 
 def test_it_leaves_a_design_that_no_neighbour_betters() -> None:
@@ -111,7 +113,8 @@ def test_it_leaves_a_design_that_no_neighbour_betters() -> None:
     losses = {start: 1.0, goal: 0.0}
     config = configuration(lut=100_000)
     tried: list[Design] = []
-    result = search_design(config, digits(), trials=100, run=table(lambda one: losses.get(one, 2.0), tried, start))
+    free = table(lambda one: losses.get(one, 2.0), tried, start)
+    result = search_design(config, digits(), trials=100, finalists=1, run=free)
     assert result.best.design == goal
     assert len(tried) == 24
     few = search_design(config, digits(), trials=6, run=table(lambda one: losses.get(one, 2.0), [], start))
@@ -127,10 +130,59 @@ def test_it_stops_in_time_and_never_leaves_the_budget() -> None:
     start = Design(*min(allowed), (0.0, 0.0))
     for trials in (1, 3, 100):
         tried: list[Design] = []
-        search_design(config, digits(), trials=trials, run=table(lambda one: -sum(one.lengths), tried, start))
+        free = table(lambda one: -sum(one.lengths), tried, start)
+        search_design(config, digits(), trials=trials, finalists=1, run=free)
         assert len(tried) <= trials
         assert {(one.lengths, one.encodings) for one in tried} <= allowed
     assert len(tried) > 3
+
+
+def test_finalists_are_trained_in_full_and_the_best_on_average_is_found() -> None:
+    config = configuration(lut=100_000)
+    quick, steady, lucky = (design(*lengths, *NAMES) for lengths in ((8, 4), (4, 4), (2, 4)))
+    short = {quick: 0.1, steady: 0.2, lucky: 0.3}
+    full = {quick: [0.9, 0.9], steady: [0.5, 0.5], lucky: [0.1, 1.2]}
+    seen: list[tuple[Design, RunConfig]] = []
+    tried: list[Design] = []
+    inner = table(lambda one: short.get(one, 2.0), tried, quick)
+
+    def train_all(configs: Sequence[RunConfig]) -> list[Attempt]:
+        found = []
+        for one in configs:
+            (entry,) = inner([one])
+            if one.network.is_fixed and one.training.epochs == config.training.epochs:
+                number = sum(entry.design == design for design, _ in seen)
+                seen.append((entry.design, one))
+                entry = replace(entry, validation_loss=full[entry.design][number])
+            found.append(entry)
+        return found
+
+    result = search_design(config, digits(), trials=24, epochs=2, finalists=3, repeats=2, run=train_all)
+    assert [one for one, _ in seen] == [quick, quick, steady, steady, lucky, lucky]
+    assert result.best.design == steady
+    assert result.best.validation_loss == 0.2
+    assert result.config == steady.fix(config) == seen[2][1]
+    assert [[entry.validation_loss for entry in trainings] for trainings in result.finalists] == list(full.values())
+    seeds = [one.seed for _, one in seen]
+    assert seeds[0] == config.seed != seeds[1]
+    assert seeds == seeds[:2] * 3
+    assert result.trainings == 2 + len(result.tried) + 6
+    assert len(result.to_dict()["finalists"]) == 3
+
+
+def test_a_short_training_is_shaped_like_a_full_one() -> None:
+    config = configuration()
+    one = design(4, 2, *NAMES)
+    for warmup, joint, finish, epochs, expected in (
+        (7, 6, 17, 15, (4, 11)),  # 3.5 is rounded to the even 4
+        (0, 1, 5, 3, (0, 3)),
+        (9, 1, 0, 2, (1, 1)),
+        (1, 1, 3, None, (1, 4)),
+    ):
+        phases = {"warmup_epochs": warmup, "joint_epochs": joint, "finish_epochs": finish}
+        fixed = one.fix(config.model_copy(update={"training": config.training.model_copy(update=phases)}), epochs)
+        training = fixed.training
+        assert (training.warmup_epochs, training.joint_epochs, training.finish_epochs) == (expected[0], 0, expected[1])
 
 
 def test_what_it_cannot_work_with_is_refused() -> None:
@@ -166,10 +218,10 @@ def test_the_command_writes_a_configuration_that_trains_and_the_same_one_again(t
     source.write_text(CONFIG + BUDGET, encoding="utf-8")
     written = [tmp_path / "one.toml", tmp_path / "two.toml"]
     for target in written:
-        options = ("--trials", "3", "--epochs", "1", "--proposals", "1")
+        options = ("--trials", "3", "--epochs", "1", "--proposals", "1", "--finalists", "2", "--repeats", "2")
         result = run("search", str(source), "--output", str(target), *options)
         assert result.exit_code == 0, result.output
-        assert "best of 3" in result.stdout
+        assert "best of 3 designs, 8 trainings" in result.stdout
     assert written[0].read_bytes() == written[1].read_bytes()
     found = load_config(written[0])
     assert found.network.is_fixed
@@ -201,7 +253,7 @@ def test_an_interrupted_search_goes_on_with_the_same_result(tmp_path: Path, monk
 
     def search(name: str, *, stop: int | None = None, trials: int = 4) -> tuple[int, int, str]:
         trainings = _Trainings(monkeypatch, stop)
-        options = ("--trials", str(trials), "--epochs", "1", "--proposals", "2", "--json")
+        options = ("--trials", str(trials), "--epochs", "1", "--proposals", "2", "--finalists", "1", "--json")
         result = run("search", str(source), "--output", str(tmp_path / name), *options)
         return result.exit_code, trainings.count, result.stdout
 
@@ -246,7 +298,7 @@ def test_a_training_is_taken_up_with_every_digit_and_only_where_nothing_has_chan
 
     def search(config: RunConfig, data: Dataset) -> design_search.SearchResult:
         tried.clear()
-        return search_design(config, data, trials=5, run=train_all, folder=tmp_path / "trials")
+        return search_design(config, data, trials=5, finalists=1, run=train_all, folder=tmp_path / "trials")
 
     first = search(config, data)
     assert len(tried) == 5
