@@ -21,6 +21,7 @@ __all__ = ["CACHE_VARIABLE", "ResultCache", "cache_key"]
 CACHE_VARIABLE = "BITPROP_CACHE_DIR"
 """Environment variable: the folder of the cache, if not ``bitprop`` in the user's cache folder."""
 
+_ANOTHER_FOLDER = f"set {CACHE_VARIABLE} to another one"
 _MAGIC = "bitprop cache 1"
 
 
@@ -47,7 +48,7 @@ class ResultCache:
             return cls(Path(chosen))
         return cls(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bitprop")
 
-    def check(self, otherwise: str = f"set {CACHE_VARIABLE} to another one") -> None:
+    def check(self, otherwise: str = _ANOTHER_FOLDER) -> None:
         """Make sure that results can be stored, before hours are spent on one.
 
         Args:
