@@ -27,6 +27,7 @@ export PYTHON BITPROP_REQUIRE_TOOLS
 
 in := cd -- "$$BITPROP_ROOT" &&
 python := .venv/bin/python
+sphinx := $(python) -m sphinx -W --keep-going -q -d docs/_build/doctrees
 again := $(MAKE) -f "$$BITPROP_ROOT/Makefile"
 
 help: ## list the targets
@@ -70,12 +71,12 @@ coverage: setup ## pytest with branch coverage, which takes twice the time
 	    --cov-report=term-missing:skip-covered $(ARGS)
 
 docs: setup ## the HTML documentation, warnings are errors; docs/_build/html/index.html
-	@$(in) $(python) -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@$(in) $(sphinx) -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 # furo draws the list of all pages into each page, which takes twice as long as everything that can go wrong
 docs-check: setup ## read the documentation and resolve its references as `docs` does, but write no page
-	@$(in) $(python) -m sphinx -W --keep-going -q -b dummy -d docs/_build/doctrees docs docs/_build/dummy
+	@$(in) $(sphinx) -b dummy docs docs/_build/dummy
 
 kernels: setup ## build the native kernels again, warnings are errors
 	@$(in) $(python) tools/build_kernels.py --werror

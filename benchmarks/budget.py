@@ -185,7 +185,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def choose(several: Callable[..., list[dict[str, Any]]]) -> dict[str, Any]:
-    """Search and draw; either side keeps the design of least validation loss."""
+    """Search and draw; of the random designs the one of least validation loss is kept."""
     space = allowed()
     drawn = [_text(design) for design in random_designs(space, RANDOM)]
     found, *random = several([("search", "", 0), *(("short", design, 0) for design in drawn)], "chosen")
