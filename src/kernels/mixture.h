@@ -64,7 +64,7 @@ namespace avx512 {
 extern const MixtureKernelsOfLevel mixture_kernels;
 }
 namespace avx512vbmi {
-extern const MixtureKernelsOfLevel mixture_kernels;
+using avx512::mixture_kernels;  // nothing in them gains by that level
 }
 
 }  // namespace bitprop

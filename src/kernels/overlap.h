@@ -40,7 +40,7 @@ namespace avx512 {
 extern const OverlapKernelsOfLevel overlap_kernels;
 }
 namespace avx512vbmi {
-extern const OverlapKernelsOfLevel overlap_kernels;
+using avx512::overlap_kernels;  // nothing in them gains by that level
 }
 
 }  // namespace bitprop

@@ -90,7 +90,7 @@ namespace avx512 {
 extern const SlopeKernels slope_kernels;
 }
 namespace avx512vbmi {
-extern const SlopeKernels slope_kernels;
+using avx512::slope_kernels;  // nothing in them gains by that level
 }
 
 }  // namespace bitprop

@@ -126,7 +126,7 @@ namespace avx512 {
 extern const SpikingKernels spiking_kernels;
 }
 namespace avx512vbmi {
-extern const SpikingKernels spiking_kernels;
+using avx512::spiking_kernels;  // nothing in them gains by that level
 }
 
 }  // namespace bitprop
