@@ -17,6 +17,7 @@ from bitprop.graph.interpret import run
 from bitprop.graph.random import random_document, random_inputs
 from bitprop.hdl import emit
 from bitprop.toolchain import SIMULATORS, UNKNOWN, Tool, run_tool, scratch_folder, simulator_of
+from bitprop.toolchain.cache import CACHE_VARIABLE
 from bitprop.toolchain.simulator import parse_results
 
 
@@ -53,6 +54,24 @@ def test_every_simulator_says_what_is_missing(name: str, monkeypatch: pytest.Mon
 def test_unknown_simulator_lists_the_known_ones() -> None:
     with pytest.raises(RangeError, match="icarus, verilator"):
         simulator_of("modelsim")
+
+
+def test_the_run_time_library_of_verilator_is_built_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_tool: Callable[[str], str]
+) -> None:
+    require_tool("verilator")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    document, simulator, results = random_document(3), simulator_of("verilator"), []
+    emit(document, tmp_path)
+    for built in (True, False):
+        with simulator.compile(tmp_path, document.name) as design:
+            assert (design.folder / "obj_dir" / "verilated.o").is_file() == built
+            results.append(design.run(random_inputs(document, 20)).layers)
+    assert all(np.array_equal(one, other) for one, other in zip(*results, strict=True))
+    (entry,) = (tmp_path / "cache").iterdir()
+    entry.write_bytes(entry.read_bytes()[:-1])
+    simulator.prepare(document.name, tmp_path, 10.0)
+    assert not list(tmp_path.glob("*.o"))
 
 
 def test_output_of_a_failing_program_is_in_the_message(tmp_path: Path) -> None:

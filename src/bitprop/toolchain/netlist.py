@@ -134,6 +134,7 @@ class _Netlist(AbstractSimulator):
         return f"netlist by {tool_version(YOSYS, '-V')} for {self.device}"
 
     def prepare(self, name: str, folder: Path, timeout: float) -> None:
+        super().prepare(name, folder, timeout)
         cache = ResultCache.default()
         synthesis = synthesise(read_design(folder, name), name, self.device, timeout=timeout, cache=cache)
         form = _ECP5_FORM if synthesis.device.family == "ecp5" else sha256_bytes(canonical_json(ICE40_MODELS).encode())

@@ -242,6 +242,10 @@ class AbstractSimulator(ABC):
         """
         del name, folder, timeout
 
+    def keep(self, folder: Path) -> None:
+        """Store parts of a build in ``folder`` that other designs' builds can use."""
+        del folder
+
     def shell_command(self, name: str, folder: Path, arguments: Sequence[str]) -> str:
         """What to type to build and run a design by hand; ``arguments`` are the testbench's own."""
         build, execute = self.commands(name, folder)
@@ -285,6 +289,7 @@ class AbstractSimulator(ABC):
             self.prepare(name, folder, build_timeout)
             build, execute = self.commands(name, folder)
             run_tool(build, cwd=folder, timeout=build_timeout, environment=self.environment())
+            self.keep(folder)
             yield CompiledDesign(tuple(execute), folder, run_timeout)
 
     def simulate(

