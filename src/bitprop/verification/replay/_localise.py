@@ -76,20 +76,31 @@ def _coordinate(session: Session, name: str, generator: torch.Generator) -> tupl
     """The coordinate with most of the error, and both derivatives there."""
     gradient = session.gradients[name].double()
     flat = gradient.flatten()
+    # one draw of signs can cancel; the larger of two says more
+    draws = torch.randint(0, 2, (2, flat.numel()), generator=generator).double() * 2 - 1
 
-    def error_of(chosen: Tensor) -> float:
-        signs = torch.randint(0, 2, (len(chosen),), generator=generator).double() * 2 - 1
-        direction = torch.zeros_like(flat)
-        direction[chosen] = signs
-        claimed = session.replay({name: direction.reshape(gradient.shape)}).tangent
-        return abs(claimed - float(flat @ direction))
+    def errors_of(chosen: Tensor) -> list[float]:
+        errors = []
+        for signs in draws:
+            direction = torch.zeros_like(flat)
+            direction[chosen] = signs[chosen]
+            claimed = session.replay({name: direction.reshape(gradient.shape)}).tangent
+            errors.append(claimed - float(flat @ direction))
+        return errors
 
     remaining = torch.arange(flat.numel())
+    whole = errors_of(remaining) if len(remaining) > 1 else []
     while len(remaining) > 1:
         halves = remaining[: len(remaining) // 2], remaining[len(remaining) // 2 :]
-        # one draw of signs can cancel; the larger of two says more
-        sizes = [max(error_of(half), error_of(half)) / math.sqrt(len(half)) for half in halves]
-        remaining = halves[0] if sizes[0] >= sizes[1] else halves[1]
+        # an error is linear in the direction: the second half has what the first one leaves
+        first = errors_of(halves[0])
+        errors = first, [both - one for both, one in zip(whole, first, strict=True)]
+        sizes = [
+            max(abs(error) for error in found) / math.sqrt(len(half))
+            for half, found in zip(halves, errors, strict=True)
+        ]
+        larger = int(sizes[0] < sizes[1])
+        remaining, whole = halves[larger], errors[larger]
     direction = torch.zeros_like(flat)
     direction[remaining] = 1.0
     claimed = session.replay({name: direction.reshape(gradient.shape)}).tangent
