@@ -16,6 +16,7 @@ void bind_mixture(nanobind::module_& module);
 void bind_overlap(nanobind::module_& module);
 void bind_packed(nanobind::module_& module);
 void bind_slope(nanobind::module_& module);
+void bind_sparse(nanobind::module_& module);
 void bind_spiking(nanobind::module_& module);
 void bind_spiking_layer(nanobind::module_& module);
 void bind_table(nanobind::module_& module);

@@ -83,6 +83,7 @@ NB_MODULE(_kernels, module) {
     bind_overlap(module);
     bind_packed(module);
     bind_slope(module);
+    bind_sparse(module);
     bind_spiking(module);
     bind_table(module);
     bind_mixture(module);  // takes tables

@@ -10,14 +10,11 @@
 #include <string>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "bindings.h"
 #include "dispatch.h"
 #include "pool.h"
 #include "spiking.h"
+#include "store.h"
 
 namespace bitprop {
 namespace spiking {
@@ -76,20 +73,6 @@ class Scratch {
         return held;
     }
 };
-
-// Asks for large pages where a result is about to be written for the first time: with small ones, entering them in the
-// page table takes longer than computing what they hold.  A hint; nothing depends on it.
-template <class R>
-void expect_pages(R* start, Index numbers) {
-#if defined(MADV_HUGEPAGE)
-    constexpr std::uintptr_t large = std::uintptr_t{2} << 20;
-    const auto first = (reinterpret_cast<std::uintptr_t>(start) + large - 1) / large * large;
-    const auto last = reinterpret_cast<std::uintptr_t>(start + numbers) / large * large;
-    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#else
-    (void)start, (void)numbers;
-#endif
-}
 
 template <class Body>
 void over_blocks(Index count, Index steps, Index width, int threads, Body body) {

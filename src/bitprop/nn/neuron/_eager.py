@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.function import Function
 
 from bitprop import kernels
-from bitprop.nn.neuron import _operators
+from bitprop.nn.neuron import _operators, _sparse
 from bitprop.nn.neuron._operators import handed, lent
 
 __all__ = ["Spiking", "SpikingLayer", "is_traced", "wants_gradient"]
@@ -93,11 +93,7 @@ class SpikingLayer(Function):
         ctx.set_materialize_grads(False)
         shape = (*x.shape[:2], weight.shape[0])
         current, out = _operators.room_for(shape, x), _operators.room_for(shape, x)
-        rows, flat, across = x.flatten(0, 1), current.view(-1, shape[2]), weight.t()
-        if bias is None:
-            torch.mm(rows, across, out=flat)
-        else:
-            torch.addmm(bias, rows, across, out=flat)
+        ctx.rows = _sparse.linear(x.flatten(0, 1), weight, bias, current.view(-1, shape[2]))
         constants = (beta, second, theta)
         slope = None
         given = (lent(current), lent(out), len(x), codes, *map(handed, constants))
@@ -140,7 +136,7 @@ class SpikingLayer(Function):
             torch.mm(flat, weight, out=g_x.view(-1, x.shape[2]))
         return (
             g_x,
-            flat.t() @ x.flatten(0, 1) if by_weight else None,
+            _sparse.weight_gradient(ctx.rows, flat, x.flatten(0, 1)) if by_weight else None,
             sums.sum(0) if sums is not None else None,
             *(None,) * 4,
         )
