@@ -13,6 +13,7 @@ the most probable combination of no violation.  Every figure is an estimate by t
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence
@@ -169,6 +171,21 @@ def _options(network: SCNetwork, index: int, length: int, encoding: str, *, para
     ]
 
 
+def _columns(options: Sequence[_Option], axis: int, axes: int) -> dict[str, NDArray[np.float64]]:
+    """What the options of one layer take, along that layer's axis of a grid; of size 1 where all take the same."""
+    values: dict[str, list[float]] = {
+        **{name: [option.parts[part] for option in options] for part, name in enumerate(_PARTS)},
+        "cycles": [option.cycles for option in options],
+        **{key: [option.period.get(key, 0.0) for option in options] for key in cost_model().period_ns},
+    }
+    return {
+        name: np.array(column[:1] if len(set(column)) == 1 else column, dtype=np.float64).reshape(
+            -1, *[1] * (axes - 1 - axis)
+        )
+        for name, column in values.items()
+    }
+
+
 def _beats(one: _Option, other: _Option) -> bool:
     """Whether ``one`` is at least as good in every part and in cycles (a clock's period follows the size)."""
     return all(a <= b for a, b in zip((*one.parts, one.cycles), (*other.parts, other.cycles), strict=True))
@@ -198,44 +215,38 @@ class _Space:
             [_options(network, index, length, encoding, parallel=parallel) for length, encoding in axis]
             for index, axis in enumerate(axes)
         ]
+        self._columns = [
+            [_columns(options, index, len(axes)) for options in candidates]
+            for index, candidates in enumerate(self._options)
+        ]
         shape = tuple(len(axis) for axis in axes)
         self.violation = np.zeros(shape)
         self._choice: dict[tuple[int, ...], tuple[_Option, ...]] = {}
         for place in itertools.product(*(range(size) for size in shape)):
-            layers = [self._options[index][position] for index, position in enumerate(place)]
-            self.violation[place], self._choice[place] = self._best(layers)
+            self.violation[place], self._choice[place] = self._best(place)
 
-    def _best(self, layers: Sequence[Sequence[_Option]]) -> tuple[float, tuple[_Option, ...]]:
+    def _best(self, place: Sequence[int]) -> tuple[float, tuple[_Option, ...]]:
         """The folds of least violation; among those that meet every limit, the ones with most room."""
-        model, limits = cost_model(), self.budget
-        grids = np.meshgrid(*(np.arange(len(options)) for options in layers), indexing="ij")
-        flat = [grid.ravel() for grid in grids]
-        worst = np.full(len(flat[0]), -np.inf)
-        for part, limit in enumerate((limits.lut, limits.bram, limits.dsp)):
-            if limit is None:
-                continue
-            use = sum(
-                np.array([option.parts[part] for option in options])[index]
-                for options, index in zip(layers, flat, strict=True)
-            )
-            worst = np.maximum(worst, _excess(use, limit))
+        layers = [self._options[index][position] for index, position in enumerate(place)]
+        columns = [self._columns[index][position] for index, position in enumerate(place)]
+        limits = self.budget
+        worst = np.full([len(options) for options in layers], -np.inf)
+
+        def over_layers(combine: np.ufunc, name: str) -> Any:
+            return functools.reduce(combine, (column[name] for column in columns))
+
+        for part in _PARTS:
+            limit = getattr(limits, part)
+            if limit is not None:
+                worst = np.maximum(worst, _excess(over_layers(np.add, part), limit))
         if limits.latency_us is not None:
-            cycles = self._tail + sum(
-                np.array([option.cycles for option in options])[index]
-                for options, index in zip(layers, flat, strict=True)
-            )
+            cycles = self._tail + over_layers(np.add, "cycles")
             worst = np.maximum(worst, cycles / (limits.latency_us * limits.clock_mhz) - 1)
-        period = np.zeros(len(flat[0]))
-        for key, coefficient in model.period_ns.items():
-            values = [
-                np.array([option.period.get(key, 0.0) for option in options])[index]
-                for options, index in zip(layers, flat, strict=True)
-            ]
-            period += coefficient * np.max(values, axis=0)
+        period = sum(coefficient * over_layers(np.maximum, key) for key, coefficient in cost_model().period_ns.items())
         worst = np.maximum(worst, period * limits.clock_mhz / 1000 - 1)
-        position = int(worst.argmin())
-        return max(0.0, float(worst[position])), tuple(
-            options[int(index[position])] for options, index in zip(layers, flat, strict=True)
+        where = np.unravel_index(int(worst.argmin()), worst.shape)
+        return max(0.0, float(worst[where])), tuple(
+            options[position] for options, position in zip(layers, where, strict=True)
         )
 
     def point(self, place: Sequence[Any]) -> DesignPoint:
