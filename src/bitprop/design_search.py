@@ -1,10 +1,10 @@
 """A design within a budget, found by trying neighbours: joint training proposes, trainings of one design decide.
 
-Joint training (:mod:`bitprop.budget`) ends with one design that meets the budget.  It judges all candidates by one set
-of weights that serves them all, so a design that is better once it has weights of its own can be missed.  The search
-goes on from there: the designs of the budget that differ from the best one so far by one step are trained by
-themselves for a few epochs, and the one of least loss on held-back samples is the best one from then on.  Where none of
-its neighbours is left to try, those of the next best one are, until as many were tried as were allowed.
+Joint training (:mod:`bitprop.budget`) ends with one design that meets the budget. It judges all candidates by one
+set of weights that serves them all, so a design that is better once it has weights of its own can be missed. The
+search goes on from there: the designs of the budget one step from one tried so far are trained by themselves for a
+few epochs, a few at a time, until as many were tried as were allowed. Those come first whose layers' lengths and
+encodings did well in the designs that had them.
 
 What learns fast is not what learns best, and one training says little of a design.  So the best ones of the short
 trainings are finalists: they are trained in full, as the result will be, with several seeds, and the one of least mean
@@ -19,10 +19,14 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bitprop import __version__
 from bitprop._checks import check_integer
@@ -42,6 +46,8 @@ __all__ = ["Attempt", "Design", "SearchResult", "attempt", "attempt_of", "neighb
 
 # neighbours that are tried before the next one is chosen
 _TOGETHER = 4
+# of the fit to the losses tried, in trainings
+_RIDGE = 0.1
 # of an entry in the folder
 _PART = "training"
 
@@ -219,6 +225,50 @@ def _recoded(start: Combination, network: NetworkConfig) -> Iterator[Combination
                 yield lengths, (*encodings[:layer], encoding, *encodings[layer + 1 :])
 
 
+def _promising(
+    losses: Mapping[Design, float], network: NetworkConfig, allowed: Collection[Combination]
+) -> list[Design]:
+    """Combinations one step from those tried, none of them tried, in the order in which to try them.
+
+    What is expected of a design is a sum over layers, ``l(d) = m + sum_k (a_k[length] + b_k[encoding])``, fitted to the
+    losses of those tried by least squares with a ridge: what was never tried is neither good nor bad.  Of designs that
+    promise the same, those next to the best one tried come first.
+
+    Args:
+        losses: of the designs tried, best first.
+        network: its candidates.
+        allowed: combinations that may be tried.
+    """
+    columns = {
+        choice: column
+        for column, choice in enumerate(
+            (layer, value)
+            for candidates in (network.lengths_per_layer(), network.encodings_per_layer())
+            for layer, values in enumerate(candidates)
+            for value in values
+        )
+    }
+
+    def rows(designs: Collection[Design]) -> NDArray[np.float64]:
+        found = np.zeros((len(designs), len(columns)))
+        for row, design in zip(found, designs, strict=True):
+            row[[columns[choice] for choice in (*enumerate(design.lengths), *enumerate(design.encodings))]] = 1.0
+        return found
+
+    tried = {(design.lengths, design.encodings) for design in losses}
+    found: dict[Combination, Design] = {}
+    for design in losses:
+        for other in neighbours(design, network, allowed):
+            if (other.lengths, other.encodings) not in tried:
+                found.setdefault((other.lengths, other.encodings), other)
+    seen, values = rows(losses), np.array(list(losses.values()))
+    gram = seen.T @ seen + _RIDGE * np.eye(len(columns))
+    effects = np.linalg.solve(gram, seen.T @ (values - values.mean()))
+    # equal sums may differ in their last digits
+    expected = np.round(rows(found.values()) @ effects, 6)
+    return [design for _, design in sorted(zip(expected.tolist(), found.values(), strict=True), key=itemgetter(0))]
+
+
 def search_design(
     config: RunConfig,
     data: Dataset,
@@ -288,9 +338,8 @@ def search_design(
         for entry in found:
             say(f"loss {_loss(entry):.4f}: {entry.point.describe()}")
         ranked = sorted(tried, key=lambda design: (_loss(tried[design]), design.lengths, design.encodings))
-        around = (neighbours(design, config.network, allowed) for design in ranked)
-        untried = ([design for design in found if design not in tried] for found in around)
-        waiting = next(filter(None, untried), [])[:_TOGETHER]
+        losses = {design: _loss(tried[design]) for design in ranked}
+        waiting = _promising(losses, config.network, allowed)[:_TOGETHER]
     last = ranked[:finalists] if finalists > 1 else []
     full = run([_with_seed(design.fix(config), "finalist", number) for design in last for number in range(repeats)])
     by_design = tuple(tuple(full[k * repeats : (k + 1) * repeats]) for k in range(len(last)))

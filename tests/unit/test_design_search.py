@@ -97,15 +97,15 @@ def test_the_best_design_is_reached_over_steps_of_every_kind() -> None:
     tried: list[Design] = []
     start = design(2, 2, "bipolar", "sign_magnitude")
     config = configuration(lut=100_000)
-    result = search_design(config, digits(), trials=15, finalists=1, run=table(loss, tried, start))
+    result = search_design(config, digits(), trials=18, finalists=1, run=table(loss, tried, start))
     assert result.best.design == goal
     assert tried[0] == start
-    assert len(tried) == len(set(tried)) == len(result.tried) == 15
+    assert len(tried) == len(set(tried)) == len(result.tried) == 18
     assert result.config == goal.fix(config)
     assert result.config.training.finish_epochs == 4
     assert len(result.proposals) == 2
     assert result.finalists == ()
-    assert result.trainings == 17
+    assert result.trainings == 20
 
 
 def test_it_leaves_a_design_that_no_neighbour_betters() -> None:
@@ -119,6 +119,39 @@ def test_it_leaves_a_design_that_no_neighbour_betters() -> None:
     assert len(tried) == 24
     few = search_design(config, digits(), trials=6, run=table(lambda one: losses.get(one, 2.0), [], start))
     assert few.best.design == start
+
+
+def test_what_did_badly_wherever_it_was_tried_comes_last() -> None:
+    good, bad = "sign_magnitude", "bipolar"
+
+    def loss(one: Design) -> float:
+        return 1 / sum(one.lengths) + 10 * (bad in one.encodings)
+
+    tried: list[Design] = []
+    config = configuration(lut=100_000)
+    start = design(2, 2, good, good)
+    result = search_design(config, digits(), trials=100, finalists=1, run=table(loss, tried, start))
+    assert result.best.design == design(8, 4, good, good)
+    assert len({(one.lengths, one.encodings) for one in tried}) == len(tried) == 24
+    # of 18 designs with that encoding, four come before the last one without it: there was nothing better to try
+    last = max(place for place, one in enumerate(tried) if bad not in one.encodings)
+    assert sum(bad in one.encodings for one in tried[:last]) == 4
+
+
+def test_a_combination_that_was_tried_is_not_tried_with_other_correlations() -> None:
+    starts = iter((design(2, 2, *NAMES), replace(design(4, 2, *NAMES), correlations=(0.2, 0.2))))
+    tried: list[Design] = []
+    inner = table(lambda one: 1 / sum(one.lengths), tried, design(2, 2, *NAMES))
+
+    def train_all(configs: Sequence[RunConfig]) -> list[Attempt]:
+        found = inner(configs)
+        return [
+            entry if config.network.is_fixed else replace(entry, design=next(starts))
+            for entry, config in zip(found, configs, strict=True)
+        ]
+
+    search_design(configuration(lut=100_000), digits(), trials=100, finalists=1, run=train_all)
+    assert len({(one.lengths, one.encodings) for one in tried}) == len(tried) == 24
 
 
 def test_it_stops_in_time_and_never_leaves_the_budget() -> None:
