@@ -112,9 +112,9 @@ the same tools, one seed of training and one of placement. What the columns mean
 {baseline}
 ## Training within a budget
 
-Fashion-MNIST, its first 6,000 training samples, 784-32-16-10; tables and clock are estimates of the cost model. Every
-design that is tried gets its weights by {budget_epochs} epochs of the same training, the search's four best by full
-trainings too; either side keeps a design by its loss on held-back training samples alone.
+Fashion-MNIST, its first 6,000 training samples; tables and clock are estimates of the cost model. Every design that is
+tried gets its weights by {budget_epochs} epochs of the same training, the search's four best by full trainings too;
+either side keeps a design by its loss on held-back training samples alone. `docs/synthesis.md` says more.
 
 {budget}
 ## Bit-true kernels
