@@ -20,6 +20,7 @@ TESTS = (
     "tests/agreement/test_mixture_kernels.py",
     "tests/agreement/test_overlap_kernels.py",
     "tests/agreement/test_packed_kernels.py",
+    "tests/agreement/test_sparse_products.py",
     "tests/agreement/test_spiking_kernels.py",
     "tests/agreement/test_spiking_layers.py",
     "tests/unit/test_kernels.py",
