@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from _timing import Way
 
 from bitprop.streams import PackedStreams, stream_products
 
-Way = Callable[[], Any]
 ENGINE, NEUROCORE = "sc_neurocore_engine", "sc_neurocore"
 
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
 
 #include <stdexcept>
 
@@ -11,6 +12,12 @@ namespace bitprop {
 inline void require(bool holds, const char* expected) {
     if (!holds) throw std::invalid_argument(expected);
 }
+
+// Matrices of real numbers, given and to be filled.
+template <class R>
+using Reals = nanobind::ndarray<const R, nanobind::ndim<2>, nanobind::c_contig, nanobind::device::cpu>;
+template <class R>
+using Result = nanobind::ndarray<R, nanobind::ndim<2>, nanobind::c_contig, nanobind::device::cpu>;
 
 void bind_mixture(nanobind::module_& module);
 void bind_overlap(nanobind::module_& module);

@@ -13,8 +13,6 @@
 namespace bitprop {
 namespace {
 
-std::size_t round_up(std::size_t value, std::size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
 Scheme scheme_for(std::size_t points) {
     if (points <= 16) return Scheme::direct16;
     if (points <= 32) return Scheme::direct32;
@@ -79,6 +77,12 @@ CountTable::CountTable(const std::int64_t* activation, const std::int64_t* weigh
     }
 }
 
+int CountTable::cost() const {
+    int found = 0;
+    for (const Set& set : sets_) found += kCost[static_cast<int>(scheme_for(set.activation.size()))];
+    return found;
+}
+
 const std::vector<Piece>& CountTable::side(bool lanes_are_activations) const {
     std::call_once(made_[lanes_are_activations], [&] {
         for (const Set& set : sets_) sides_[lanes_are_activations].push_back(make_piece(set, lanes_are_activations));
@@ -124,23 +128,24 @@ Piece CountTable::make_piece(const Set& set, bool lanes_are_activations) const {
     std::uint8_t counts[kMaxPoints + 1];  // the last of 256 does not fit, and no table needs it
     counts[0] = 0;
     for (std::size_t row = 0; row < piece.rows; ++row) {
-        std::uint8_t* adds = piece.table.data() + row * row_bytes;
-        std::uint8_t* subtracts = twice ? adds + kSubtracts : nullptr;
+        std::uint8_t* const adds = piece.table.data() + row * row_bytes;
         for (std::size_t point = 0; point < points; ++point) {
             const bool marked = piece.row_numbers[point] < threshold_of_row[row];
             counts[point + 1] = static_cast<std::uint8_t>(counts[point] + marked);
             if (direct) {
                 adds[point] = counts[point + 1];
-                subtracts[point] = static_cast<std::uint8_t>(-counts[point + 1]);
             } else if (marked) {
                 adds[entries + point / 8] |= static_cast<std::uint8_t>(1u << point % 8);
-                if (twice) subtracts[entries + point / 8] = adds[entries + point / 8];
             }
         }
-        for (std::size_t group = 0; !direct && group < entries; ++group) {
-            const int count = counts[std::min(8 * group, points)];
-            adds[group] = static_cast<std::uint8_t>(count);
-            if (twice) subtracts[group] = static_cast<std::uint8_t>(cap - count);
+        for (std::size_t group = 0; !direct && group < entries; ++group)
+            adds[group] = counts[std::min(8 * group, points)];
+        if (!twice) continue;
+        // counts turned round, marks as they are
+        std::uint8_t* const subtracts = adds + kSubtracts;
+        std::copy_n(adds, row_bytes, subtracts);
+        for (std::size_t entry = 0; entry < entries; ++entry) {
+            subtracts[entry] = static_cast<std::uint8_t>(cap - adds[entry]);
         }
     }
 
@@ -253,7 +258,7 @@ void Lanes::make(Level level, const Piece& piece, const std::int32_t* values, st
 }
 
 void Rows::make(const Piece& piece, const std::int32_t* values, std::size_t count, std::size_t inputs, int threads) {
-    const std::size_t stride = round_up(inputs, kGroup), padded = round_up(count, 2);
+    const std::size_t stride = round_up(inputs, kGroup), padded = round_up(count, kRowsTogether);
     memory.reserve(padded * stride * sizeof(std::uint16_t));
     negative.assign(padded, 0);
     std::uint16_t* const entries = memory.as<std::uint16_t>();

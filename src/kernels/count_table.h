@@ -12,6 +12,10 @@
 
 namespace bitprop {
 
+inline std::size_t round_up(std::size_t value, std::size_t multiple) {
+    return (value + multiple - 1) / multiple * multiple;
+}
+
 // Bytes at a multiple of 64, left as they are found.
 class Buffer {
   public:
@@ -58,6 +62,8 @@ class CountTable {
 
     std::size_t length() const { return length_; }
     int precision_bits() const { return precision_bits_; }
+    // What a product takes, in the unit of kCost.
+    int cost() const;
     // Pieces whose lanes are the activations, or the weights. Made on first demand.
     const std::vector<Piece>& side(bool lanes_are_activations) const;
     // Ones of the stream of each threshold.
@@ -95,7 +101,7 @@ struct Lanes {
               bool is_signed, int threads, LaneBytes& shared);
 };
 
-// Signed thresholds, [count, inputs], as rows; an even number of them.
+// Signed thresholds, [count, inputs], as rows; padded to a multiple of kRowsTogether.
 struct Rows {
     Buffer memory;
     RowPack pack;

@@ -53,9 +53,9 @@ struct Shared {
 };
 
 // Sums of products, [x.lines, outputs]: of signed counts, or, for XNOR, of agreements less disagreements.
-// Calls with the same thresholds and precision may share what they make of them.
+// Calls with the same thresholds and precision may share what they make of them. `adds`: to what `out` holds.
 void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads,
-           Shared* shared = nullptr);
+           Shared* shared = nullptr, bool adds = false);
 
 // The level that the family of these kernels uses.
 Level table_level();

@@ -98,11 +98,7 @@ bool check(Level level) { return check_type<float>(level) && check_type<double>(
 Family family("mixture", check);
 
 template <class R>
-using Reals = nb::ndarray<const R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-template <class R>
 using Line = nb::ndarray<const R, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class R>
-using Result = nb::ndarray<R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 template <class R>
 using Results = nb::ndarray<R, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Integers = std::vector<std::int64_t>;
@@ -241,12 +237,14 @@ struct Thresholds {
 };
 
 // tables, for each length: at the correlation; then, where its slope is asked for, of the sources' own numbers, and one
-// for each of `signs` with the weights' numbers those of the activations or their mirror image. Returned: for each
+// for each of `signs` with the weights' numbers those of the activations or their mirror image. Where a length
+// `goes_on`, its tables are of the cycles since the length before it, whose sums it begins with. Returned: for each
 // encoding, whether x and whether w are within its range.
 template <class R>
 std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
-                                           std::vector<const CountTable*> tables, Integers signs, KeptSums& kept,
-                                           std::optional<Results<R>> by_correlation, Result<R> out, int threads) {
+                                           std::vector<const CountTable*> tables, Integers goes_on, Integers signs,
+                                           KeptSums& kept, std::optional<Results<R>> by_correlation, Result<R> out,
+                                           int threads) {
     const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
     const std::size_t count = designs.lengths.size(), each = signs.empty() ? 1 : 2 + signs.size();
     designs.check(inputs);
@@ -256,9 +254,11 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
     require(kept.holds(designs.shares.size(), samples, outputs), "kept: [designs, B, O]");
     require(by_correlation.has_value() == !signs.empty(), "by_correlation: with signs, and only with them");
     require(signs.empty() || by_correlation->size() == designs.shares.size() * size, "by_correlation: [designs, B, O]");
+    require(goes_on.size() == count && (count == 0 || !goes_on[0]), "goes_on: one a length, not the first");
     for (std::size_t at = 0; at < tables.size(); ++at) {
         require(tables[at]->precision_bits() == designs.precision_bits, "tables: of this precision");
-        require(static_cast<std::int64_t>(tables[at]->length()) == designs.lengths[at / each],
+        const std::int64_t before = goes_on[at / each] ? designs.lengths[at / each - 1] : 0;
+        require(static_cast<std::int64_t>(tables[at]->length()) == designs.lengths[at / each] - before,
                 "tables: of the lengths");
     }
     const Level level = family.level(), by_table = table_level();
@@ -285,7 +285,7 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
             for (std::size_t l = 0; l < count; ++l) {
                 for (std::size_t table = 0; table < each; ++table) {
                     Weights weights(*tables[l * each + table], k_w);
-                    dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &shared);
+                    dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &shared, goes_on[l] != 0);
                 }
                 const std::size_t design = e * count + l;
                 const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);
@@ -327,7 +327,8 @@ void to_blocks(const R* from, std::size_t lines, std::size_t width, bool turned,
 }
 
 // `numbers`: for each length the activations' and the weights'; `local`, by length, whether the slope is theirs. The
-// gradients of the mean products of the others are added up by encoding in `relaxed`. Returned: the gradients of the
+// gradients of the mean products of the others are added up by encoding in `relaxed`; where all are, grad_x and grad_w
+// are left as they are. Returned: the gradients of the
 // shares, of the gain and of the correlation.
 template <class R>
 std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
@@ -360,14 +361,21 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
     const Level level = family.level(), by_slope = slope_level();
     nb::gil_scoped_release released;
     std::vector<double> found(total + 2, 0.0), columns(4 * outputs, 0.0);
+    const bool any_local =
+        std::any_of(local.begin(), local.end(), [](std::int64_t of_length) { return of_length != 0; });
     for (const auto& target : {grad_x, grad_w}) {
-        if (target) std::fill_n(target->data(), target->size(), R(0));
+        if (target && any_local) std::fill_n(target->data(), target->size(), R(0));
     }
     std::fill_n(relaxed.data(), relaxed.size(), R(0));
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
-    std::vector<R> mean(std::min(samples, kSamples) * outputs);
-    std::vector<std::int32_t> widened(mean.size());
+    // kept by the thread between calls, as fresh memory would have to be paged in
+    thread_local Buffer mean_room, widened_room;
+    const std::size_t most = std::min(samples, kSamples) * outputs;
+    mean_room.reserve(most * sizeof(R));
+    widened_room.reserve(most * sizeof(std::int32_t));
+    R* const mean = mean_room.as<R>();
+    std::int32_t* const widened = widened_room.as<std::int32_t>();
     std::vector<Buffer> blocks_x(count), blocks_w(count);
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         SlopeView<R> slopes{};
@@ -383,8 +391,8 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
                 double* const sums = columns.data();
                 std::fill_n(sums + outputs, outputs, 0.0);
                 kernels(level, R())
-                    .back(view, grad.data() + begin, kept.get(level, design, first, here * outputs, widened.data()),
-                          by_correlation ? by_correlation->data() + design * size + begin : nullptr, mean.data(),
+                    .back(view, grad.data() + begin, kept.get(level, design, first, here * outputs, widened),
+                          by_correlation ? by_correlation->data() + design * size + begin : nullptr, mean,
                           {sums, sums + outputs, sums + 2 * outputs, sums + 3 * outputs});
                 for (std::size_t o = 0; o < outputs; ++o) found[design] += sums[outputs + o];
                 const std::int64_t* const r = of_length;
@@ -396,11 +404,11 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
                     continue;
                 }
                 if (grad_w) {
-                    to_blocks(mean.data(), here, outputs, false, blocks_w[l]);
+                    to_blocks(mean, here, outputs, false, blocks_w[l]);
                     given_w.push_back({blocks_w[l].as<R>(), length, r, q});
                 }
                 if (grad_x) {
-                    to_blocks(mean.data(), here, outputs, true, blocks_x[l]);
+                    to_blocks(mean, here, outputs, true, blocks_x[l]);
                     given_x.push_back({blocks_x[l].as<R>(), length, q, r});
                 }
             }
@@ -447,11 +455,12 @@ void bind_mixture(nb::module_& module) {
              nb::arg("outputs"))
         .def_prop_ro("bytes", &KeptSums::bytes);
     module.def("mixture", forward<float>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
-               nb::arg("tables"), nb::arg("signs"), nb::arg("kept"), nb::arg("by_correlation").none(), nb::arg("out"),
-               nb::arg("threads"), "The mixture's output, what the way back needs, and which sides fit an encoding.");
+               nb::arg("tables"), nb::arg("goes_on"), nb::arg("signs"), nb::arg("kept"),
+               nb::arg("by_correlation").none(), nb::arg("out"), nb::arg("threads"),
+               "The mixture's output, what the way back needs, and which sides fit an encoding.");
     module.def("mixture", forward<double>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
-               nb::arg("tables"), nb::arg("signs"), nb::arg("kept"), nb::arg("by_correlation").none(), nb::arg("out"),
-               nb::arg("threads"));
+               nb::arg("tables"), nb::arg("goes_on"), nb::arg("signs"), nb::arg("kept"),
+               nb::arg("by_correlation").none(), nb::arg("out"), nb::arg("threads"));
     module.def("mixture_back", backward<float>, nb::arg("grad"), nb::arg("x"), nb::arg("w"), nb::arg("bias"),
                nb::arg("designs"), nb::arg("local"), nb::arg("numbers"), nb::arg("kept"),
                nb::arg("by_correlation").none(), nb::arg("grad_x").none(), nb::arg("grad_w").none(),

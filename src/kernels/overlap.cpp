@@ -53,11 +53,6 @@ bool check(Level level) { return check_type<float>(level) && check_type<double>(
 Family family("overlap", check);
 
 template <class R>
-using Reals = nb::ndarray<const R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-template <class R>
-using Result = nb::ndarray<R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-template <class R>
 OverlapView<R> view_of(const Reals<R>& p_x, const Reals<R>& s_x, const Reals<R>& p_w, const Reals<R>& s_w,
                        bool positive) {
     const std::size_t samples = p_x.shape(0), outputs = p_w.shape(0), inputs = p_x.shape(1);

@@ -160,10 +160,6 @@ Level slope_level() { return family.level(); }
 
 namespace {
 
-template <class R>
-using Reals = nb::ndarray<const R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-template <class R>
-using Result = nb::ndarray<R, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Thresholds = nb::ndarray<const std::int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Numbers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 

@@ -70,7 +70,8 @@ const LanePack& Weights::lanes(Level level, std::size_t piece, int threads, Lane
     return found->pack;
 }
 
-void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads, Shared* given) {
+void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64_t* out, int threads, Shared* given,
+           bool adds) {
     const CountTable& table = weights.table();
     const Matrix& w = weights.matrix();
     const std::size_t samples = x.lines, outputs = w.lines, inputs = x.inputs;
@@ -89,7 +90,7 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
     thread_local Lanes lane_scratch;
     thread_local Rows row_scratch;
     thread_local Shared scratch;
-    sums.reserve((rows + 1) * lanes * sizeof(std::int64_t));
+    sums.reserve((rows + kRowsTogether - 1) * lanes * sizeof(std::int64_t));
     std::int64_t* const total = sums.as<std::int64_t>();
     if (given == nullptr) scratch.renew();
     LaneBytes& bytes = given != nullptr ? given->lanes : scratch.lanes;
@@ -122,14 +123,15 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
         const TableKernels& chosen = kernels(level);
         auto body = [&](long task) {
             const std::size_t first = static_cast<std::size_t>(task) * kTile;
-            const std::size_t here = std::min(kTile, (rows + 1) / 2 * 2 - first);
-            std::int64_t* const lines = total + first * lanes;
-            if (p == 0) std::fill(lines, lines + here * lanes, 0);
-            chosen.tile(view, lane_pack, row_pack, first, here, lines);
+            const std::size_t here = std::min(kTile, round_up(rows, kRowsTogether) - first);
+            chosen.tile(view, lane_pack, row_pack, first, here, p > 0, total + first * lanes);
         };
         parallel_for(threads, static_cast<long>((rows + kTile - 1) / kTile), body);
     }
 
+    std::vector<std::int64_t> x_ones, w_ones;
+    if (xnor) x_ones = line_ones(table.ones(true), x), w_ones = line_ones(table.ones(false), w);
+    const std::int64_t cycles = static_cast<std::int64_t>(table.length() * inputs);
     // turned over where samples are lanes, in squares that stay in the first cache
     const std::uint8_t* const place = kernels(level).place;
     const auto lane_of = [&](std::size_t line) { return line / kBlock * kBlock + place[line % kBlock]; };
@@ -139,31 +141,26 @@ void dense(Level level, Weights& weights, const Matrix& x, bool xnor, std::int64
             const std::size_t end = std::min(begin + kSquare, outputs);
             for (std::size_t b = first; b < last; ++b) {
                 std::int64_t* const to = out + b * outputs;
+                const auto put = [&](std::size_t o, std::int64_t found) {
+                    if (xnor) found = 4 * found - 2 * (x_ones[b] + w_ones[o]) + cycles;
+                    to[o] = found + (adds ? to[o] : 0);
+                };
                 if (by_sample) {
-                    const std::int64_t* const adds = total + lane_of(b);
-                    const std::int64_t* const subtracts = is_signed ? total + lane_of(count + b) : nullptr;
+                    const std::int64_t* const positive = total + lane_of(b);
+                    const std::int64_t* const negative = is_signed ? total + lane_of(count + b) : nullptr;
                     for (std::size_t o = begin; o < end; ++o) {
-                        to[o] = adds[o * lanes] - (is_signed ? subtracts[o * lanes] : 0);
+                        put(o, positive[o * lanes] - (is_signed ? negative[o * lanes] : 0));
                     }
                     continue;
                 }
                 const std::int64_t* const found = total + b * lanes;
                 for (std::size_t o = begin; o < end; ++o) {
-                    to[o] = found[lane_of(o)] - (is_signed ? found[lane_of(count + o)] : 0);
+                    put(o, found[lane_of(o)] - (is_signed ? found[lane_of(count + o)] : 0));
                 }
             }
         }
     };
     parallel_for(threads, static_cast<long>((samples + kSquare - 1) / kSquare), take);
-    if (!xnor) return;
-    const std::vector<std::int64_t> x_ones = line_ones(table.ones(true), x), w_ones = line_ones(table.ones(false), w);
-    const std::int64_t cycles = static_cast<std::int64_t>(table.length() * inputs);
-    for (std::size_t b = 0; b < samples; ++b) {
-        for (std::size_t o = 0; o < outputs; ++o) {
-            std::int64_t& value = out[b * outputs + o];
-            value = 4 * value - 2 * (x_ones[b] + w_ones[o]) + cycles;
-        }
-    }
 }
 
 namespace {
@@ -263,7 +260,8 @@ void run_dense(Weights& weights, Values x, bool xnor, Sums out, int threads) {
 
 void bind_table(nb::module_& module) {
     nb::class_<CountTable>(module, "CountTable", "Counts of products for one pair of number sequences.")
-        .def("__init__", make_table, nb::arg("activation"), nb::arg("weight"), nb::arg("precision_bits"));
+        .def("__init__", make_table, nb::arg("activation"), nb::arg("weight"), nb::arg("precision_bits"))
+        .def_prop_ro("cost", &CountTable::cost);
     nb::class_<Weights>(module, "PackedWeights", "Signed thresholds of a layer's weights, int32 [O, I], for one table.")
         .def("__init__", make_weights, nb::arg("table"), nb::arg("values"), nb::keep_alive<1, 2>());
     module.def("dense", run_dense, nb::arg("weights"), nb::arg("x"), nb::arg("xnor"), nb::arg("out"),

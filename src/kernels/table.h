@@ -32,6 +32,8 @@ constexpr std::size_t kRowBytes[] = {32, 32, 32, 64};
 // once.
 constexpr std::size_t kSubtracts = 1 << 15;
 constexpr int kCap[] = {0, 0, 127, 255};
+// What a product takes by scheme, in the time of a shuffle, as measured with AVX-512.
+constexpr int kCost[] = {2, 3, 6, 9};
 
 // Lanes packed for one piece: blocks of kBlock lanes, each with all inputs. Vector levels: per input and lane a byte
 // `index` (entry in bits 0-3, the upper 16 entries have bit 4; 0x80 gives the count 0) and a byte `mask`; `spread` is
@@ -61,7 +63,8 @@ struct PieceView {
 
 constexpr std::size_t kPack = 16;  // a part of kBlock; kGroup
 constexpr std::size_t kFullBytes = kBlock / 8;
-constexpr std::size_t kTile = 16;  // rows of a task; a multiple of 2, to which rows are padded
+constexpr std::size_t kRowsTogether = 4;  // rows are padded to a multiple
+constexpr std::size_t kTile = 16;         // rows of a task; a multiple of it
 
 // What a lane's threshold, 0 .. 256, is in `index` and in `mask`.
 struct CodePlanes {
@@ -69,12 +72,12 @@ struct CodePlanes {
 };
 
 struct TableKernels {
-    // out[row, lane] += weight * (sum of counts that add - sum of counts that subtract), for kTile rows or fewer (an
-    // even number) from `first` on and all lanes; out has a line of lanes for each of them, in each kBlock of them lane
-    // l at place[l].
+    // out[row, lane] = weight * (sum of counts that add - sum of counts that subtract), or += where `adds`, for kTile
+    // rows or fewer (a multiple of kRowsTogether) from `first` on and all lanes; out has a line of lanes for each of
+    // them, in each kBlock of them lane l at place[l].
     const std::uint8_t* place;
     void (*tile)(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first,
-                 std::size_t count, std::int64_t* out);
+                 std::size_t count, bool adds, std::int64_t* out);
     // Thresholds of kPack lanes for kPack inputs as bytes, inputs kBlock apart: sign * lines[lane * stride + input], 0
     // if that is negative, and at most 256. Which are 256 is said by a bit of each lane in `full`, inputs kBlock bits
     // apart.

@@ -37,7 +37,7 @@ bool within(const std::int32_t* values, std::size_t size, std::int32_t one, bool
 #if BITPROP_LEVEL_NUMBER == 0
 
 void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first, std::size_t count,
-          std::int64_t* out) {
+          bool adds, std::int64_t* out) {
     const std::size_t row_bytes = kRowBytes[static_cast<int>(piece.scheme)];
     for (std::size_t row = first; row < first + count; ++row, out += lanes.lanes) {
         const std::uint16_t* entries = rows.entries + row * rows.stride;
@@ -50,7 +50,8 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
                 for (std::size_t lane = 0; lane < kBlock; ++lane) to[lane] += counts[rank[lane]];
             }
             for (std::size_t lane = 0; lane < kBlock; ++lane) {
-                out[block + lane] += piece.weight * (total[0][lane] - total[1][lane]);
+                const std::int64_t before = adds ? out[block + lane] : 0;
+                out[block + lane] = before + piece.weight * (total[0][lane] - total[1][lane]);
             }
         }
     }
@@ -155,8 +156,10 @@ void code(const std::uint8_t* bytes, const std::uint8_t* full, std::size_t count
     if (mask != nullptr) look_up_257(bytes, full, count, codes.mask, mask);
 }
 
-// Two rows at once share what is loaded for the lanes; inputs in chunks, whose lanes stay in the first cache.
-constexpr int kRows = 2;
+// Several rows at once share what is loaded for the lanes, as many as there are registers for; inputs in chunks, whose
+// lanes stay in the first cache.
+constexpr int kRowsDirect = 4, kRowsRank = 2;
+static_assert(kRowsTogether % kRowsDirect == 0 && kRowsTogether % kRowsRank == 0, "rows are padded to it");
 constexpr std::size_t kChunk = 208;
 static_assert(kChunk % kGroup == 0 && kChunk * (kCap[static_cast<int>(Scheme::rank256)] + 8) < 65536,
               "sums of 16 bits");
@@ -219,37 +222,41 @@ struct Total {
     }
 };
 
-// Up to 32 points. Sums of `Together` counts fit a signed byte; adding 128 makes them the same bits unsigned, one bias
-// for each such sum.
-template <bool Two, int Together>
+// Up to 32 points. Sums of so many counts fit a signed byte; adding 128 makes them the same bits
+// unsigned, one bias for each such sum. Of each group, the inputs after which a sum is taken away:
+constexpr bool is_full(bool two, int input) {
+    return two ? input % 3 == 2 || input == 15 : input == 5 || input == 10 || input == 15;
+}
+constexpr int sums_of_group(bool two) {
+    int found = 0;
+    for (int input = 0; input < static_cast<int>(kGroup); ++input) found += is_full(two, input);
+    return found;
+}
+
+template <bool Two>
 void direct(const PieceView& piece, const LanePack& lanes, std::size_t at, const std::uint16_t* const* entries,
             std::size_t begin, std::size_t end, std::int32_t* const* total) {
-    Carried carried[kRows];
+    Sums sums[kRowsDirect];
     for (std::size_t i = begin; i < end; i += kGroup) {
-        Bytes sum[kRows];
+        Bytes sum[kRowsDirect];
+        for (Bytes& row : sum) row = all(128);
 #pragma GCC unroll 16
         for (int j = 0; j < static_cast<int>(kGroup); ++j) {
-            const std::size_t here = at + (i + j) * kBlock;
-            const Bytes index = load(lanes.index + here);
-            for (int r = 0; r < kRows; ++r) {
+            const Bytes index = load(lanes.index + at + (i + j) * kBlock);
+            const Upper upper = Two ? upper_half(lanes.spread + (at / kBlock + i + j) * kUpperBytes, index) : Upper{};
+#pragma GCC unroll 4
+            for (int r = 0; r < kRowsDirect; ++r) {
                 const std::uint8_t* table = piece.table + entries[r][i + j];
-                if (j % Together == 0) sum[r] = all(128);
-                if constexpr (Two) {
-                    const Upper upper = upper_half(lanes.spread + (at / kBlock + i + j) * kUpperBytes, index);
-                    sum[r] = add8(sum[r], look_up_two(load16(table), load16(table + 16), index, upper));
-                } else {
-                    sum[r] = add8(sum[r], look_up(load16(table), index));
-                }
-                if (j % Together == Together - 1) carried[r].add(j / Together, sum[r]);
+                const Bytes low = load16(table);
+                sum[r] = add8(sum[r], Two ? look_up_two(low, load16(table + 16), index, upper) : look_up(low, index));
+                if (!is_full(Two, j)) continue;
+                sums[r].add(sum[r]);
+                sum[r] = all(128);
             }
         }
     }
-    const std::int32_t bias = 128 * static_cast<std::int32_t>((end - begin) / Together);
-    for (int r = 0; r < kRows; ++r) {
-        Total found;
-        found.add(carried[r]);
-        add_wide(total[r], found.even, found.odd, bias);
-    }
+    const std::int32_t bias = 128 * sums_of_group(Two) * static_cast<std::int32_t>((end - begin) / kGroup);
+    for (int r = 0; r < kRowsDirect; ++r) add_wide(total[r], sums[r].even(), sums[r].odd(), bias);
 }
 
 // Counters of the ones of byte lanes, carry-save: the bits of `ones` weigh 1, of `twos` 2, and so on.
@@ -261,10 +268,10 @@ struct Marks {
 template <bool Two, int Together>
 void rank(const PieceView& piece, const LanePack& lanes, std::size_t at, const std::uint16_t* const* entries,
           std::size_t begin, std::size_t end, std::int32_t* const* total) {
-    Carried carried[kRows];
-    Marks marks[kRows];
+    Carried carried[kRowsRank];
+    Marks marks[kRowsRank];
     for (std::size_t i = begin; i < end; i += kGroup) {
-        Bytes waiting[kRows][3];
+        Bytes waiting[kRowsRank][3];
 #pragma GCC unroll 8
         for (int j = 0; j < static_cast<int>(kGroup); j += 2) {
             // two inputs for one row after the other, so that little is held
@@ -276,7 +283,7 @@ void rank(const PieceView& piece, const LanePack& lanes, std::size_t at, const s
                 mask[k] = load(lanes.mask + here);
                 upper[k] = Two ? upper_half(lanes.spread + (at / kBlock + i + j + k) * kUpperBytes, index[k]) : Upper{};
             }
-            for (int r = 0; r < kRows; ++r) {
+            for (int r = 0; r < kRowsRank; ++r) {
                 Bytes p[2], m[2];
                 for (int k = 0; k < 2; ++k) {
                     const std::size_t entry = entries[r][i + j + k];
@@ -319,7 +326,7 @@ void rank(const PieceView& piece, const LanePack& lanes, std::size_t at, const s
             }
         }
     }
-    for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRowsRank; ++r) {
         Total found;
         found.add(carried[r]);
         found.add<4>(marks[r].sixteens);
@@ -345,29 +352,35 @@ constexpr decltype(TableKernels::spread) spread = nullptr;
 #endif
 
 void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, std::size_t first, std::size_t count,
-          std::int64_t* out) {
+          bool adds, std::int64_t* out) {
+    const bool is_direct = piece.scheme == Scheme::direct16 || piece.scheme == Scheme::direct32;
     auto* chosen = rank<true, 1>;
-    if (piece.scheme == Scheme::direct16) chosen = direct<false, 4>;
-    if (piece.scheme == Scheme::direct32) chosen = direct<true, 2>;
+    if (piece.scheme == Scheme::direct16) chosen = direct<false>;
+    if (piece.scheme == Scheme::direct32) chosen = direct<true>;
     if (piece.scheme == Scheme::rank128) chosen = rank<false, 2>;
-    const bool counts_down = piece.scheme == Scheme::rank128 || piece.scheme == Scheme::rank256;
-    const std::int64_t extra = counts_down ? kCap[static_cast<int>(piece.scheme)] + 8 : 0;
+    const std::size_t together = is_direct ? kRowsDirect : kRowsRank;
+    const std::int64_t extra = is_direct ? 0 : kCap[static_cast<int>(piece.scheme)] + 8;
     for (std::size_t lane = 0; lane < lanes.lanes; lane += kWidth) {
         const std::size_t at = lane / kBlock * kBlock * lanes.inputs + lane % kBlock;
         alignas(64) std::int32_t totals[kTile][kWidth] = {};
         for (std::size_t begin = 0; begin < rows.stride; begin += kChunk) {
             const std::size_t end = begin + kChunk < rows.stride ? begin + kChunk : rows.stride;
-            for (std::size_t row = 0; row < count; row += kRows) {
-                const std::uint16_t* const start = rows.entries + (first + row) * rows.stride;
-                const std::uint16_t* const entries[kRows] = {start, start + rows.stride};
-                std::int32_t* const total[kRows] = {totals[row], totals[row + 1]};
+            for (std::size_t row = 0; row < count; row += together) {
+                const std::uint16_t* entries[kRowsTogether];
+                std::int32_t* total[kRowsTogether];
+                for (std::size_t r = 0; r < together; ++r) {
+                    entries[r] = rows.entries + (first + row + r) * rows.stride;
+                    total[r] = totals[row + r];
+                }
                 chosen(piece, lanes, at, entries, begin, end, total);
             }
         }
         for (std::size_t row = 0; row < count; ++row) {
             std::int64_t* const line = out + row * lanes.lanes + lane;
             const std::int64_t surplus = extra * rows.negative[first + row];
-            for (std::size_t l = 0; l < kWidth; ++l) line[l] += piece.weight * (totals[row][l] - surplus);
+            for (std::size_t l = 0; l < kWidth; ++l) {
+                line[l] = (adds ? line[l] : 0) + piece.weight * (totals[row][l] - surplus);
+            }
         }
     }
 }

@@ -17,7 +17,8 @@ from torch import Tensor
 from bitprop import kernels
 from bitprop.formats import ENCODINGS
 from bitprop.nn import SCLinear
-from bitprop.nn.mixture import Chosen, Mixture
+from bitprop.nn.design import Chosen
+from bitprop.nn.mixture import Mixture, Numbers, _prepared
 
 LEVELS = kernels.levels()[1:]
 BOUNDS = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -72,12 +73,13 @@ def _cases(draw: st.DrawFn) -> dict[str, Any]:
         "samples": draw(st.sampled_from([0, 1, 2, 5, 66])),
         "inputs": draw(st.sampled_from([1, 2, 15, 17, 33])),
         "outputs": draw(st.sampled_from([1, 3, 65])),
+        "dither": draw(st.sampled_from([0.0, 0.3])),
         "options": {
             "activation": draw(st.sampled_from(["clamp01", "hardtanh", "logits"])),
             "lengths": tuple(sorted(draw(st.sets(st.sampled_from([1, 2, 7, 16, 32, 33, 64, 300]), min_size=1)))),
             "encodings": tuple(draw(st.permutations(sorted(ENCODINGS)))[: draw(st.integers(1, 3))]),
             "correlation_range": (low, low + draw(st.sampled_from([0.0, 0.25]))),
-            "generator": draw(st.sampled_from(["sobol", "lfsr", "counter", "bernoulli"])),
+            "generator": draw(st.sampled_from(["sobol", "lfsr", "halton", "counter", "bernoulli"])),
             "layout": draw(st.sampled_from(["independent", "aligned"])),
             "slope": draw(st.sampled_from(["local", "relaxed"])),
             "precision_bits": draw(st.sampled_from([4, 8, 11])),
@@ -95,6 +97,7 @@ def test_any_layer(case: dict[str, Any]) -> None:
     layer = _layer(case["seed"], dtype, case["inputs"], case["outputs"], **options)
     # the logits' gradients are a difference over the temperature: single precision rounds what a low one magnifies
     layer.design.temperature = max(case["temperature"], 0.0 if dtype == torch.float64 else 0.3)
+    layer.dither = case["dither"]
     generator = torch.Generator().manual_seed(case["seed"])
     # beyond the range too, and on its ends
     x = torch.rand(case["samples"], case["inputs"], generator=generator, dtype=dtype) * 2.4 - 1.2
@@ -178,6 +181,40 @@ def test_sums_are_kept_in_16_bits_where_they_fit(level: str, inputs: int, length
     assert not _agree([*got[:at], got[at] - sign * lost, *got[at + 1 :]], expected, torch.float64)
 
 
+def test_a_length_goes_on_where_the_one_before_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where sequences begin alike; the tables of the rest are taken where they are cheaper."""
+    options: dict[str, Any] = {"lengths": (8, 16, 32, 64), "correlation_range": (-0.2, 0.3), "generator": "halton"}
+    layer = _layer(6, torch.float64, 40, 7, encodings=("bipolar", "sign_magnitude"), **options)
+    generator = torch.Generator().manual_seed(7)
+    x = torch.rand(9, 40, generator=generator, dtype=torch.float64) * 2 - 1
+    upstream = torch.randn(9, 7, generator=generator, dtype=torch.float64)
+    given: list[list[int]] = []
+
+    def spied(*arguments: Any) -> Any:
+        found = _prepared(*arguments)
+        given.append(found.goes_on)
+        return found
+
+    monkeypatch.setattr("bitprop.nn.mixture._prepared", spied)
+    for dither, goes_on in ((0.3, [0, 0, 0, 0]), (0.0, [0, 0, 1, 1])):
+        layer.dither = dither
+        expected = _run(layer, x, upstream, "reference")
+        given.clear()
+        found = [_run(layer, x, upstream, level) for level in LEVELS]
+        assert given == [goes_on] * len(LEVELS)
+        assert all(_agree(got, expected, torch.float64) for got in found)
+    # sequences that begin otherwise, taken for ones that begin alike
+    layer.dither = 0.3
+    expected = _run(layer, x, upstream, "reference")
+    with monkeypatch.context() as patch:
+        patch.setattr("bitprop.nn.mixture._begins", lambda *_: True)
+        _prepared.cache_clear()
+        wrong = _run(layer, x, upstream, LEVELS[-1])
+        assert given[-1] == [0, 0, 1, 1]
+    _prepared.cache_clear()
+    assert not torch.equal(wrong[0], expected[0])
+
+
 def test_what_needs_no_gradient_gets_none() -> None:
     layer, x, upstream = _mixed_layer(torch.float64)
     expected = _run(layer, x, upstream, LEVELS[-1])
@@ -208,10 +245,11 @@ def test_planted_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = _run(layer, x, upstream, "reference")
 
     def chosen(given: Chosen, temperature: float, **changed: list[float]) -> Chosen:
-        return Chosen(changed.get("probabilities", given.probabilities), temperature, 0.0)
+        probabilities = changed.get("probabilities", given.probabilities)
+        return Chosen(torch.tensor(probabilities, dtype=torch.float64), temperature, 0.0)
 
     mutants = [
-        lambda m: dataclasses.replace(m, numbers=tuple((s, r, t) for r, s, t in m.numbers)),
+        lambda m: dataclasses.replace(m, numbers=tuple(Numbers(each.s, each.r, each.t) for each in m.numbers)),
         lambda m: dataclasses.replace(m, correlation_raw=m.correlation_raw + 40),
         lambda m: dataclasses.replace(m, encodings=m.encodings[::-1]),
         lambda m: dataclasses.replace(m, limits=(m.limits[0], m.limits[1] - 1)),
@@ -255,6 +293,7 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
             "kept": 1,
             "inputs": 2,
             "tables": 1,
+            "goes_on": [0],
             "signs": [],
             "numbers": np.concatenate([numbers, numbers]),
             "local": [1],
@@ -265,7 +304,8 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
         x, w, bias = np.zeros((1, 2)), np.zeros((1, fields["inputs"])), np.zeros(fields["outputs"])
         kept = native.KeptSums(fields["kept"], 1, 1)
         tables = [table] * fields["tables"]
-        native.mixture(x, w, bias, designs, tables, fields["signs"], kept, None, np.zeros((1, 1)), 1)
+        given = (x, w, bias, designs, tables, fields["goes_on"], fields["signs"])
+        native.mixture(*given, kept, None, np.zeros((1, 1)), 1)
         rest = (None, np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros((1, 1, 1)), 1)
         native.mixture_back(np.zeros((1, 1)), x, w, bias, designs, fields["local"], fields["numbers"], kept, *rest)
 
@@ -283,6 +323,8 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
         {"kept": 2},
         {"inputs": 3},
         {"tables": 2},
+        {"goes_on": []},
+        {"goes_on": [1]},
         {"signs": [1], "tables": 3},
         {"numbers": numbers},
         {"numbers": np.array([0, 1, 0, 8])},

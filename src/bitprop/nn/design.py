@@ -7,9 +7,9 @@ range.  Lowering the temperature turns the mixture into a choice; committing mak
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,11 @@ from bitprop.errors import RangeError
 from bitprop.formats import encoding_of
 from bitprop.nn.sources import MAX_LENGTH
 
-__all__ = ["DesignChoice", "DesignVariables", "check_candidates"]
+__all__ = ["NEGLIGIBLE", "Chosen", "DesignChoice", "DesignVariables", "check_candidates", "dot"]
+
+NEGLIGIBLE = 1e-4
+"""A design less likely than this adds nothing that float32 logits could learn from, but costs a forward pass."""
+Candidate = TypeVar("Candidate", int, str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,52 @@ def check_candidates(
     if low > high:
         raise RangeError(f"expected the smallest correlation first, got {correlation_range!r}; swap them")
     return checked, names, (low, high)
+
+
+def dot(a: Iterable[float], b: Iterable[float]) -> float:
+    """``sum_k a_k b_k`` of as many numbers."""
+    return sum((x * y for x, y in zip(a, b, strict=True)), start=0.0)
+
+
+class Chosen:
+    """The candidates of one design variable that matter, from the probabilities of all.
+
+    Args:
+        probabilities: ``softmax(logits / temperature)``, ``[K]``.
+        temperature: what the logits are divided by.
+        least: a candidate that is no likelier is left out.
+
+    Attributes:
+        kept: the indices of those that matter.
+        probabilities: theirs.
+
+    Example:
+        >>> chosen = Chosen(torch.tensor([0.25, 0.0, 0.75]), 1.0)
+        >>> chosen.of(("a", "b", "c")), chosen.probabilities
+        (('a', 'c'), [0.25, 0.75])
+    """
+
+    __slots__ = ("_all", "_temperature", "_tensor", "kept", "probabilities")
+
+    def __init__(self, probabilities: Tensor, temperature: float, least: float = NEGLIGIBLE) -> None:
+        self._tensor, self._temperature = probabilities, temperature
+        self._all: list[float] = probabilities.tolist()
+        self.kept = [k for k, probability in enumerate(self._all) if probability > least]
+        self.probabilities = [self._all[k] for k in self.kept]
+
+    def of(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+        """Those that matter, of all candidates."""
+        return tuple([candidates[k] for k in self.kept])
+
+    def tensors(self) -> list[Tensor]:
+        """Their probabilities, differentiable scalars."""
+        return [self._tensor[k] for k in self.kept]
+
+    def in_logits(self, gradients: list[float]) -> list[float]:
+        """``p_k (g_k - sum_j p_j g_j) / temperature``, with gradients g of the probabilities that are kept."""
+        given = dict(zip(self.kept, gradients, strict=True))
+        mean = dot(self.probabilities, gradients)
+        return [p * (given.get(k, 0.0) - mean) / self._temperature for k, p in enumerate(self._all)]
 
 
 def _first_largest(logits: Tensor) -> int:
@@ -114,22 +164,31 @@ class DesignVariables(nn.Module):
         low, high = self.correlation_range
         return low < high and not self.is_committed
 
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        if self.is_committed:
+    def _probabilities(self, logits: Tensor, is_committed: bool) -> Tensor:
+        if is_committed:
             chosen = torch.zeros_like(logits, requires_grad=False)
             chosen[_first_largest(logits)] = 1.0
             return chosen
         if len(logits) == 1:  # certain, whatever its logit
             return torch.ones_like(logits, requires_grad=False)
-        return torch.softmax(logits / self.temperature, dim=0)
+        return torch.softmax(logits if self.temperature == 1 else logits / self.temperature, dim=0)
 
     def length_probabilities(self) -> Tensor:
         """``[K]``, summing to one."""
-        return self._probabilities(self.length_logits)
+        return self._probabilities(self.length_logits, self.is_committed)
 
     def encoding_probabilities(self) -> Tensor:
         """``[E]``, summing to one."""
-        return self._probabilities(self.encoding_logits)
+        return self._probabilities(self.encoding_logits, self.is_committed)
+
+    def chosen(self) -> tuple[Chosen, Chosen]:
+        """The lengths and the encodings that matter."""
+        is_committed = self.is_committed
+        of_length, of_encoding = (
+            Chosen(self._probabilities(logits, is_committed), self.temperature)
+            for logits in (self.length_logits, self.encoding_logits)
+        )
+        return of_length, of_encoding
 
     def expected_length(self) -> Tensor:
         """``sum_L p_L L`` in cycles, differentiable."""
@@ -146,7 +205,7 @@ class DesignVariables(nn.Module):
 
     def correlation_raw(self) -> int:
         """The correlation as the hardware has it: ``round(c * 2**n)``."""
-        return self.quantised(self.correlation())
+        return 0 if self.correlation_range == (0.0, 0.0) else self.quantised(self.correlation())
 
     def quantised(self, correlation: Tensor) -> int:
         """``round(c * 2**n)``."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ from bitprop.errors import NotExportableError, RangeError, ShapeError
 from bitprop.formats import DEFAULT_PRECISION_BITS, MAX_PRECISION_BITS, MIN_PRECISION_BITS
 from bitprop.nn.bit_true import encode, mix_numbers, requantise, scale_constants
 from bitprop.nn.design import DesignChoice, DesignVariables
-from bitprop.nn.mixture import Chosen, Learned, Mixture, Numbers, mix_natively
+from bitprop.nn.mixture import Learned, Mixture, Numbers, mix_natively
 from bitprop.nn.native import stream_sum, stream_sums
 from bitprop.nn.slope import LOCAL_LIMIT, SLOPES, Streams, local_slope
 from bitprop.nn.sources import LAYOUTS, LayerSources, layer_sources
@@ -40,12 +40,8 @@ __all__ = ["ACTIVATIONS", "MODES", "LayerIntegers", "Mode", "SCLinear"]
 
 Mode = Literal["relaxed", "sampled", "bit_true"]
 MODES: tuple[Mode, ...] = ("relaxed", "sampled", "bit_true")
-Candidate = TypeVar("Candidate", int, str)
 
 ACTIVATIONS = ("clamp01", "hardtanh", "logits")
-
-# A design less likely than this adds nothing that float32 logits could learn from, but costs a forward pass.
-_NEGLIGIBLE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,23 +220,15 @@ class SCLinear(nn.Module):
 
     def _relaxed(self, x: Tensor) -> Tensor:
         correlation = self._correlation()
-        encodings, probabilities = self._likely(self.design.encodings, self.design.encoding_probabilities())
+        _, chosen = self.design.chosen()
         mean = sum(
             (
                 probability * self._expected(x, encoding, correlation)
-                for encoding, probability in zip(encodings, probabilities.unbind(), strict=True)
+                for encoding, probability in zip(chosen.of(self.design.encodings), chosen.tensors(), strict=True)
             ),
             start=torch.zeros(()),
         )
         return self._activate(self.gain * mean + self.bias)
-
-    @staticmethod
-    def _likely(candidates: Sequence[Candidate], probabilities: Tensor) -> tuple[list[Candidate], Tensor]:
-        """The candidates that matter, and their probabilities."""
-        chosen = [k for k, probability in enumerate(probabilities.tolist()) if probability > _NEGLIGIBLE]
-        if len(chosen) < len(candidates):
-            probabilities = probabilities[chosen]
-        return [candidates[k] for k in chosen], probabilities
 
     # -- the integer half ------------------------------------------------------------------------------------
 
@@ -287,7 +275,7 @@ class SCLinear(nn.Module):
         """:meth:`_training_numbers` as arrays, kept: a dither moves a length's numbers to few places."""
         key = length, self._moved(length)
         if key not in self._arrays:
-            self._arrays[key] = cast(Numbers, tuple(side.numpy() for side in self._training_numbers(length)))
+            self._arrays[key] = Numbers(*(side.numpy() for side in self._training_numbers(length)))
         return self._arrays[key]
 
     def _drawn_numbers(self, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -380,12 +368,11 @@ class SCLinear(nn.Module):
             found = self._mixed_natively(x)
             if found is not None:
                 return found
-        encodings, p_encodings = self._likely(design.encodings, design.encoding_probabilities())
-        lengths, p_lengths = self._likely(design.lengths, design.length_probabilities())
+        lengths, encodings = design.chosen()
         return self._mixed_plainly(
             x,
-            list(zip(encodings, p_encodings.unbind(), strict=True)),
-            list(zip(lengths, p_lengths.unbind(), strict=True)),
+            list(zip(encodings.of(design.encodings), encodings.tensors(), strict=True)),
+            list(zip(lengths.of(design.lengths), lengths.tensors(), strict=True)),
             generator,
         )
 
@@ -394,32 +381,32 @@ class SCLinear(nn.Module):
 
     def _mixed_natively(self, x: Tensor) -> Tensor | None:
         design = self.design
-        correlation = design.correlation()
+        is_committed = design.is_committed
         length_logits, encoding_logits = (
-            None if design.is_committed or len(logits) == 1 else logits
-            for logits in (design.length_logits, design.encoding_logits)
+            None if is_committed or len(candidates) == 1 else logits
+            for candidates, logits in (
+                (design.lengths, design.length_logits),
+                (design.encodings, design.encoding_logits),
+            )
         )
+        correlation = design.correlation() if design.learns_correlation else None
         learned = Learned(x, self.weight, self.bias, self.log_gain, length_logits, encoding_logits, correlation)
         if not learned.fits(design.lengths[-1]):
             return None
         with torch.no_grad():  # the native operation has the gradients in the logits
-            of_length, of_encoding = (
-                Chosen(probabilities.tolist(), design.temperature, _NEGLIGIBLE)
-                for probabilities in (design.length_probabilities(), design.encoding_probabilities())
-            )
-        lengths = [design.lengths[k] for k in of_length.kept]
-        scales = [(0, 0)] * len(lengths) if self.activation == "logits" else self._scales(lengths)
+            of_length, of_encoding = design.chosen()
+        lengths = of_length.of(design.lengths)
         mixture = Mixture(
-            encodings=tuple(design.encodings[k] for k in of_encoding.kept),
-            lengths=tuple(lengths),
+            encodings=of_encoding.of(design.encodings),
+            lengths=lengths,
             shares=(of_length, of_encoding),
-            numbers=tuple(self._training_arrays(length) for length in lengths),
-            local=tuple(self._is_local(length) for length in lengths),
-            scales=tuple(scales),
+            numbers=tuple([self._training_arrays(length) for length in lengths]),
+            local=tuple([self._is_local(length) for length in lengths]),
+            scales=tuple([(0, 0)] * len(lengths) if self.activation == "logits" else self._scales(lengths)),
             limits=self.value_range(),
             precision_bits=self.precision_bits,
-            correlation_raw=design.quantised(correlation),
-            learns_correlation=design.learns_correlation,
+            correlation_raw=design.correlation_raw() if correlation is None else design.quantised(correlation),
+            learns_correlation=correlation is not None,
             independent=self.layout == "independent",
             soft=self._soft,
         )

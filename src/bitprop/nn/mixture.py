@@ -8,8 +8,9 @@ where they fit and as 32-bit ones where they do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -20,15 +21,83 @@ from torch.autograd.function import once_differentiable
 
 from bitprop import kernels
 from bitprop.formats import encoding_of
+from bitprop.nn.design import Chosen, dot
 from bitprop.nn.native import SLOPE_CODES, count_table
 
-__all__ = ["Chosen", "Learned", "Mixture", "Numbers", "mix_natively"]
+__all__ = ["Learned", "Mixture", "Numbers", "mix_natively"]
 
 Sequence = npt.NDArray[np.int64]
-Numbers = tuple[Sequence, Sequence, Sequence]
-"""``R_t``, ``S_t`` and ``T_t`` of one length, ``[L]`` each."""
 # Sums are kept in 32 bits at most.
 _LARGEST_SUM = 2**31 - 1
+# What is made of so many mixtures' numbers is kept: every layer has one, and with a learned correlation or a dither
+# some.
+_PREPARED = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numbers:
+    """The sequences of one length; told apart by which object they are.
+
+    Attributes:
+        r: ``R_t``, int64 ``[L]``.
+        s: ``S_t``, likewise.
+        t: ``T_t``, likewise.
+    """
+
+    r: Sequence
+    s: Sequence
+    t: Sequence
+
+    def mixed(self, correlation_raw: int, precision_bits: int) -> Sequence:
+        """:func:`bitprop.nn.bit_true.mix_numbers`."""
+        if correlation_raw == 0:
+            return self.s
+        other = self.r if correlation_raw > 0 else (1 << precision_bits) - 1 - self.r
+        return np.where(self.t < abs(correlation_raw), other, self.s)
+
+
+class _Prepared(NamedTuple):
+    """What the native calls are given of the numbers.
+
+    Attributes:
+        tables: of the sums, for each length at each correlation; where a length goes on, of its cycles since.
+        goes_on: for each length, whether its sums are added to those of the one before.
+        numbers: of both sides, for each length at the first correlation, in one line.
+    """
+
+    tables: list[Any]
+    goes_on: list[int]
+    numbers: Sequence
+
+
+def _begins(pairs: list[tuple[Sequence, Sequence]], before: list[tuple[Sequence, Sequence]]) -> bool:
+    """Whether each sequence begins with the shorter one before it."""
+    return all(
+        np.array_equal(side[: len(short)], short)
+        for pair, short_pair in zip(pairs, before, strict=True)
+        for side, short in zip(pair, short_pair, strict=True)
+    )
+
+
+@lru_cache(maxsize=_PREPARED)
+def _prepared(numbers: tuple[Numbers, ...], correlations: tuple[int, ...], precision_bits: int) -> _Prepared:
+    """Tables of whole lengths, or, where that is cheaper, of the cycles since the length that one begins with."""
+    tables: list[Any] = []
+    goes_on: list[int] = []
+    line: list[Sequence] = []
+    before: list[tuple[Sequence, Sequence]] = []
+    for of_length in numbers:
+        pairs = [(of_length.r, of_length.mixed(correlation, precision_bits)) for correlation in correlations]
+        found = [count_table(r, q, precision_bits) for r, q in pairs]
+        since = found
+        if before and _begins(pairs, before):
+            start = len(before[0][0])
+            since = [count_table(r[start:], q[start:], precision_bits) for r, q in pairs]
+        goes_on.append(int(sum(table.cost for table in since) < sum(table.cost for table in found)))
+        tables += since if goes_on[-1] else found
+        line += pairs[0]
+        before = pairs
+    return _Prepared(tables, goes_on, np.concatenate(line))
 
 
 class Learned(NamedTuple):
@@ -41,7 +110,7 @@ class Learned(NamedTuple):
         log_gain: a scalar.
         length_logits: of all candidates; ``None`` where the choice is certain.
         encoding_logits: likewise.
-        correlation: a scalar.
+        correlation: a scalar; ``None`` where it is fixed.
     """
 
     x: Tensor
@@ -50,7 +119,7 @@ class Learned(NamedTuple):
     log_gain: Tensor
     length_logits: Tensor | None
     encoding_logits: Tensor | None
-    correlation: Tensor
+    correlation: Tensor | None
 
     def fits(self, longest: int) -> bool:
         """Whether a kernel can give the output, with lengths up to this one."""
@@ -64,29 +133,6 @@ class Learned(NamedTuple):
         )
 
 
-class Chosen:
-    """The candidates of one design variable that matter, from the probabilities of all.
-
-    Args:
-        probabilities: ``softmax(logits / temperature)``.
-        temperature: what the logits are divided by.
-        least: a candidate that is no likelier is left out.
-    """
-
-    __slots__ = ("_all", "_temperature", "kept", "probabilities")
-
-    def __init__(self, probabilities: list[float], temperature: float, least: float) -> None:
-        self._all, self._temperature = probabilities, temperature
-        self.kept = [k for k, probability in enumerate(probabilities) if probability > least]
-        self.probabilities = [probabilities[k] for k in self.kept]
-
-    def in_logits(self, gradients: list[float]) -> list[float]:
-        """``p_k (g_k - sum_j p_j g_j) / temperature``, with gradients g of the probabilities that are kept."""
-        given = dict(zip(self.kept, gradients, strict=True))
-        mean = _dot(self.probabilities, gradients)
-        return [p * (given.get(k, 0.0) - mean) / self._temperature for k, p in enumerate(self._all)]
-
-
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """The designs of one forward pass, less what is learned.
@@ -95,7 +141,7 @@ class Mixture:
         encodings: those that are mixed.
         lengths: those that are mixed, in cycles.
         shares: what lengths and encodings count for.
-        numbers: ``R_t``, ``S_t`` and ``T_t`` of each length, ``[L]`` each.
+        numbers: those of each length.
         local: for each length, whether its slope is the streams' local one.
         scales: for each length the multiplier and the shift, (0, 0) for logits.
         limits: smallest and largest output integer.
@@ -124,24 +170,11 @@ class Mixture:
         """The sides on which the correlation's slope is taken: both at zero."""
         return [sign for sign in (1, -1) if self.correlation_raw * sign >= 0] if self.learns_correlation else []
 
-    def _mixed(self, r: Sequence, s: Sequence, t: Sequence, correlation_raw: int) -> Sequence:
-        """:func:`bitprop.nn.bit_true.mix_numbers`."""
-        if correlation_raw == 0:
-            return s
-        other = r if correlation_raw > 0 else (1 << self.precision_bits) - 1 - r
-        return np.where(t < abs(correlation_raw), other, s)
-
-    def pairs(self) -> list[list[tuple[Sequence, Sequence]]]:
-        """For each length the sequences of its sums: at the correlation, and where its slope is wanted at the ends."""
+    def prepared(self) -> _Prepared:
+        """Of the sums at the correlation and, where its slope is wanted, of the sources' own numbers and the ends."""
         one = 1 << self.precision_bits
-        found = []
-        for r, s, t in self.numbers:
-            at = [
-                self.correlation_raw,
-                *((0, *(sign * one for sign in self.signs())) if self.learns_correlation else ()),
-            ]
-            found.append([(r, self._mixed(r, s, t, correlation)) for correlation in at])
-        return found
+        ends = (0, *(sign * one for sign in self.signs())) if self.learns_correlation else ()
+        return _prepared(self.numbers, (self.correlation_raw, *ends), self.precision_bits)
 
 
 class _Mixed(torch.autograd.Function):
@@ -152,7 +185,7 @@ class _Mixed(torch.autograd.Function):
         of_length, of_encoding = mixture.shares
         shares = [a * b for a in of_encoding.probabilities for b in of_length.probabilities]
         gain = learned.log_gain.exp().item()
-        pairs = mixture.pairs()
+        prepared, signs = mixture.prepared(), mixture.signs()
         designs = native.Designs(
             [SLOPE_CODES[name] for name in mixture.encodings],
             shares,
@@ -163,22 +196,31 @@ class _Mixed(torch.autograd.Function):
             list(mixture.limits),
             mixture.precision_bits,
         )
-        tables = [count_table(r, q, mixture.precision_bits) for at in pairs for r, q in at]
         kept = native.KeptSums(len(shares), x.shape[0], weight.shape[0])
-        out, signs = x.new_empty(x.shape[0], weight.shape[0]), mixture.signs()
+        out = x.new_empty(x.shape[0], weight.shape[0])
         found = out.numpy()
         slopes = np.empty((len(shares), *out.shape), found.dtype) if signs else None
         sides = (x.numpy(), weight.numpy(), bias.numpy())
-        inside = native.mixture(*sides, designs, tables, signs, kept, slopes, found, torch.get_num_threads())
+        inside = native.mixture(
+            *sides,
+            designs,
+            prepared.tables,
+            prepared.goes_on,
+            signs,
+            kept,
+            slopes,
+            found,
+            torch.get_num_threads(),
+        )
         ctx.save_for_backward(x, weight, bias)
-        ctx.rest = mixture, designs, [at[0] for at in pairs], kept, slopes, inside, gain
+        ctx.rest = mixture, designs, prepared.numbers, kept, slopes, inside, gain
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        mixture, designs, pairs, kept, slopes, inside, gain = ctx.rest
+        mixture, designs, numbers, kept, slopes, inside, gain = ctx.rest
         of_length, of_encoding = mixture.shares
         needed = ctx.needs_input_grad[1:]
         grad_out = gradients[0].contiguous().numpy()
@@ -186,7 +228,6 @@ class _Mixed(torch.autograd.Function):
         grad_w = torch.empty_like(weight) if needed[1] else None
         grad_bias = torch.empty_like(bias)
         relaxed = x.new_empty(len(mixture.encodings), x.shape[0], weight.shape[0])
-        numbers = np.concatenate([side for pair in pairs for side in pair])
         *shares, by_gain, by_correlation = kernels.extension().mixture_back(
             grad_out,
             x.numpy(),
@@ -205,32 +246,28 @@ class _Mixed(torch.autograd.Function):
         )
         if not all(mixture.local):
             for e, encoding in enumerate(mixture.encodings):
-                _add_relaxed(mixture, encoding, (x, weight), inside[e], relaxed[e], (grad_x, grad_w))
+                # where no length is local the targets hold nothing yet
+                holds = e > 0 or any(mixture.local)
+                _add_relaxed(mixture, encoding, (x, weight), inside[e], relaxed[e], (grad_x, grad_w), holds)
         # of a share: the sum over those that it is multiplied with
         count = len(mixture.lengths)
         rows = [shares[at : at + count] for at in range(0, len(shares), count)]
-        by_length = [_dot(of_encoding.probabilities, column) for column in zip(*rows, strict=True)]
-        by_encoding = [_dot(of_length.probabilities, row) for row in rows]
-        rest = (
-            by_gain * gain,
-            of_length.in_logits(by_length),
-            of_encoding.in_logits(by_encoding),
-            by_correlation,
-        )
+        rest: list[float | list[float] | None] = [by_gain * gain, None, None, by_correlation]
+        if needed[4]:
+            by_length = [dot(of_encoding.probabilities, column) for column in zip(*rows, strict=True)]
+            rest[1] = of_length.in_logits(by_length)
+        if needed[5]:
+            rest[2] = of_encoding.in_logits([dot(of_length.probabilities, row) for row in rows])
         return (
             None,
             grad_x,
             grad_w,
             grad_bias,
-            *(
+            *[
                 torch.tensor(found, dtype=x.dtype) if wanted else None
                 for found, wanted in zip(rest, needed[3:], strict=True)
-            ),
+            ],
         )
-
-
-def _dot(a: Iterable[float], b: Iterable[float]) -> float:
-    return sum((x * y for x, y in zip(a, b, strict=True)), start=0.0)
 
 
 def _add_relaxed(
@@ -240,10 +277,12 @@ def _add_relaxed(
     inside: tuple[bool, bool],
     given: Tensor,
     targets: tuple[Tensor | None, Tensor | None],
+    holds: bool,
 ) -> None:
     """Add what the relaxed sum's slopes, times ``given``, are in x and in the weights.
 
-    ``inside``: whether a side is within the encoding's range and needs no clamp.
+    ``inside``: whether a side is within the encoding's range and needs no clamp; ``holds``: whether the targets hold
+    something already.
     """
     (x, weight), (grad_x, grad_w) = sides, targets
     if mixture.correlation_raw == 0 and mixture.independent:
@@ -257,9 +296,11 @@ def _add_relaxed(
                 continue
             clamped = other if other_fits else other.clamp(limits.low, limits.high)
             if own_fits:
-                target.addmm_(left, clamped)
-            else:
-                target.addcmul_(torch.mm(left, clamped), ((own >= limits.low) & (own <= limits.high)).to(own.dtype))
+                target.addmm_(left, clamped, beta=int(holds))
+                continue
+            if not holds:
+                target.zero_()
+            target.addcmul_(torch.mm(left, clamped), ((own >= limits.low) & (own <= limits.high)).to(own.dtype))
         return
     wanted = [target for target in targets if target is not None]
     if not wanted:
@@ -269,6 +310,8 @@ def _add_relaxed(
         soft = mixture.soft(leaf, encoding)
     leaves = ([leaf] if grad_x is not None else []) + ([weight] if grad_w is not None else [])
     for target, found in zip(wanted, torch.autograd.grad(soft, leaves, given), strict=True):
+        if not holds:
+            target.zero_()
         target += found
 
 
