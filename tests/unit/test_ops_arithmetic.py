@@ -54,6 +54,13 @@ def test_correlation_is_the_contracts_mixture_exactly(correlation_raw: int) -> N
         assert sum(q < kw for _, q in mixed) == kw * one * one  # the weight's own share of ones never changes
 
 
+@pytest.mark.parametrize("correlation_raw", range(-8, 9))
+def test_a_sequence_is_mixed_as_its_cycles_are(correlation_raw: int) -> None:
+    r, s, t = (list(column) for column in zip(*product(range(8), repeat=3), strict=True))
+    cycles = [correlate(*numbers, correlation_raw, 3) for numbers in zip(r, s, t, strict=True)]
+    assert mix_numbers(r, s, t, correlation_raw, 3).tolist() == cycles
+
+
 @pytest.mark.parametrize("kind", ["sobol", "halton", "counter"])
 def test_full_correlation_over_a_full_period_is_minimum_or_overlap(kind: str) -> None:
     one = 64

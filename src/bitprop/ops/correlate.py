@@ -25,7 +25,7 @@ import numpy.typing as npt
 from bitprop._checks import check_integer
 from bitprop.errors import RangeError, ShapeError
 from bitprop.formats import MAX_PRECISION_BITS, MIN_PRECISION_BITS, IntArray
-from bitprop.ops._spec import OPS, OpSpec, Parameter, Port, check_numbers, numbers
+from bitprop.ops._spec import OPS, OpSpec, Parameter, Port, check_numbers
 
 __all__ = ["correlate", "mix_numbers"]
 
@@ -127,9 +127,7 @@ def mix_numbers(
             f"expected sequences of one length, got {len(activation)}, {len(weight)} and {len(selector)}; "
             "draw all from their sources with the same length"
         )
-    return numbers(
-        [
-            correlate(r, s, t, correlation_raw, n)
-            for r, s, t in zip(activation.tolist(), weight.tolist(), selector.tolist(), strict=True)
-        ]
-    )
+    # what correlate says of one cycle, of all of them
+    shared = selector < abs(correlation_raw)  # [S1] select
+    mirrored = (1 << n) - 1 - activation if correlation_raw < 0 else activation  # [S2] mirror
+    return np.where(shared, mirrored, weight)  # [S3] mix

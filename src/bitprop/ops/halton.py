@@ -23,9 +23,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from bitprop.errors import RangeError
 from bitprop.formats import IntArray
-from bitprop.ops._spec import OPS, SOURCES, AbstractSource, OpSpec, Parameter, Port, check_length, numbers
+from bitprop.ops._spec import OPS, SOURCES, AbstractSource, OpSpec, Parameter, Port, check_length
 
 __all__ = ["GUARD_BITS", "HaltonSource", "ternary_digits"]
 
@@ -109,15 +111,13 @@ class HaltonSource(AbstractSource):
     def sequence(self, length: int) -> IntArray:
         n = self.width
         digits = n if self.base == 2 else ternary_digits(n)
-        out = []
-        for t in range(check_length(length)):
-            index = (t + self.seed) % self.base**digits  # [S1] index
-            total = 0  # [S2] reverse
-            for i in range(digits):
-                digit = index // self.base**i % self.base
-                total += digit * ((1 << (n + GUARD_BITS)) // self.base ** (i + 1))
-            out.append(total >> GUARD_BITS)  # [S3] emit
-        return numbers(out)
+        index = (np.arange(check_length(length), dtype=np.int64) + self.seed) % self.base**digits  # [S1] index
+        total = np.zeros_like(index)  # [S2] reverse
+        for i in range(digits):
+            digit = index // self.base**i % self.base
+            total += digit * ((1 << (n + GUARD_BITS)) // self.base ** (i + 1))
+        out: IntArray = total >> GUARD_BITS  # [S3] emit
+        return out
 
     def verilog_parameters(self) -> dict[str, str]:
         return {"WIDTH": str(self.width), "BASE": str(self.base), "SEED": f"{self.width}'h{self.seed:x}"}

@@ -6,13 +6,15 @@ import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from bitprop.artifacts import sha256_bytes
 from bitprop.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

@@ -13,11 +13,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from bitprop.artifacts import sha256_bytes, write_text
@@ -29,6 +28,9 @@ from bitprop.training.checkpoint import read_checkpoint, write_checkpoint
 from bitprop.training.config import RunConfig, TrainingConfig
 from bitprop.training.costs import DesignCosts
 from bitprop.training.outcome import EpochMetrics, TrainResult
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = [
     "CHECKPOINT",
@@ -424,6 +426,9 @@ def train(
         ConfigError: no training samples left, or a loss that is not finite.
         ArtifactError: no usable checkpoint to resume from.
     """
+    # it imports PyTorch's compiler, which takes two seconds, and nothing but training needs it
+    from lightning_fabric import Fabric
+
     root = None if folder is None else Path(folder)
     if root is not None:
         root.mkdir(parents=True, exist_ok=True)

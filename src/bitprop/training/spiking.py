@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from bitprop._checks import check_integer, check_real
@@ -115,6 +114,9 @@ def train_spiking(
         ArtifactError: a checkpoint that is missing, damaged or of another run.
         ShapeError: an output without logits and no ``predict``.
     """
+    # it imports PyTorch's compiler, which takes two seconds, and nothing but training needs it
+    from lightning_fabric import Fabric
+
     if len(x) == 0 or len(x) != len(y) or not bool(torch.isfinite(x).all()):
         raise DataError(f"expected finite samples and as many labels, got {list(x.shape)} and {list(y.shape)}")
     fabric = Fabric(accelerator="cpu", devices=1)

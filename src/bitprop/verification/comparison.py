@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor, nn
 
 from bitprop._checks import check_integer, check_real
@@ -206,7 +206,7 @@ class ComparativeBenchmark:
             rows.append(self._family(name, factory, loss, train, test, base, seeds))
         pairs = [a - b for a, b in zip(rows[0]["accuracies"], rows[1]["accuracies"], strict=True)]
         mean = statistics.fmean(pairs)
-        half = float(stats.t.ppf(0.975, len(pairs) - 1)) * statistics.stdev(pairs) / math.sqrt(len(pairs))
+        half = float(special.stdtrit(len(pairs) - 1, 0.975)) * statistics.stdev(pairs) / math.sqrt(len(pairs))
         return ComparisonResult(
             rows=tuple(rows),
             difference=mean,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy import optimize, stats
+from scipy import special
 from torch import Tensor, nn
 
 from bitprop._checks import check_integer, check_real
@@ -254,7 +254,9 @@ class ConvergenceAnalyzer:
         mean = math.fsum(finals) / len(finals)
         interval = None
         if len(finals) > 1 and all(map(math.isfinite, finals)):
-            half = float(stats.t.ppf(0.975, len(finals) - 1)) * float(np.std(finals, ddof=1)) / math.sqrt(len(finals))
+            half = (
+                float(special.stdtrit(len(finals) - 1, 0.975)) * float(np.std(finals, ddof=1)) / math.sqrt(len(finals))
+            )
             interval = (mean - half, mean + half)
         return ConvergenceResult(
             losses=tuple(map(tuple, losses)),
@@ -326,6 +328,8 @@ def _fit(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[LawFit]:
     Once its rate is chosen a law is linear in the other two parameters, so that only the rate is searched for
     (variable projection: Golub and Pereyra, SIAM J. Numer. Anal. 10, 1973).
     """
+    from scipy import optimize
+
     epochs = np.arange(1, len(values) + 1, dtype=np.float64)
     size = max(float(np.ptp(values)), abs(float(values[0])) * 1e-12, 1e-300)
     mean = float(values.mean())

@@ -25,7 +25,6 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import optimize
 from torch import Tensor
 
 from bitprop._checks import check_integer, check_real
@@ -60,6 +59,7 @@ def reference_spike_time(
         >>> round(reference_spike_time(np.array([0.0]), np.array([6.0]), 20.0, 20.0, 1.0), 6)
         4.089629
     """
+    from scipy import optimize
 
     finite = np.isfinite(times)
     times, weight = times[finite], weight[finite]

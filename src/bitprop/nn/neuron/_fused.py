@@ -103,9 +103,12 @@ def is_watched() -> bool:
     )
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def is_built() -> bool:
     return kernels.extension() is not None
+
+
+# what torch.compiler.assume_constant_result does, after it has imported the whole compiler, which takes two seconds
+is_built._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _surrogate_code(surrogate: AbstractSurrogate) -> int | None:
