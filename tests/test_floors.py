@@ -230,7 +230,15 @@ def test_integer_wing_does_not_load_torch() -> None:
 def test_networks_and_their_verification_do_not_load_the_compiler() -> None:
     """It takes longer than all of PyTorch besides; training needs it, as PyTorch's optimisers do."""
     heavy = ("torch._dynamo", "sympy", "lightning_fabric", "scipy.stats", "scipy.optimize")
-    code = "import bitprop.nn, bitprop.verification.suite, bitprop.training.loop"
+    code = "import torch, bitprop.nn, bitprop.verification.suite, bitprop.training.loop"
+    assert loaded(code, *heavy, "bitprop.nn") == {"bitprop.nn"}
+    code += """
+network = bitprop.nn.SCNetwork((4, 3, 2), lengths=(8, 16))
+network(torch.rand(5, 4)).sum().backward()
+network.forward_raw(torch.ones(5, 4, dtype=torch.int64))
+spiking = bitprop.nn.SpikingNetwork((4, 3, 2))
+spiking(torch.rand(6, 5, 4))[0].sum().backward()
+"""
     assert loaded(code, *heavy, "bitprop.nn") == {"bitprop.nn"}
 
 
