@@ -74,8 +74,8 @@ class SparseRows {
           room_(most + kSlack) {
         require(rows > 0 && 0 < inputs && inputs <= kInputs, "x: [rows, inputs], at most 65536 inputs");
         require(segments > 0 && most > 0 && most <= kRows * inputs, "segment and most: numbers of a chunk");
-        input_ = Room<std::uint16_t>(chunks * room_);
-        value_ = Room<float>(chunks * room_);
+        input_ = Room<std::uint16_t>(chunks * room_, Use::in_part);
+        value_ = Room<float>(chunks * room_, Use::in_part);
         ends_ = Room<std::int32_t>(rows * segments);
         const float* const from = x.data();
         const SparseKernels& found = kernels(family.level());
@@ -115,7 +115,8 @@ class SparseRows {
 
 // --- products --------------------------------------------------------------------------------------------------------
 
-constexpr int kShares = 4;  // tasks of a thread, so that one that is late holds up little
+// Tasks of a thread, so that one that is late holds up little; of gradients, where each gathers what all share, fewer.
+constexpr int kShares = 4, kGradientShares = 2;
 
 // out = x W' + bias. False, and out is not to be used, where a weight is not finite: its product with zero counts.
 bool sparse_multiply(const SparseRows& x, Tensor<const float> weight, Maybe<const float> bias, Tensor<float> out,
@@ -163,8 +164,8 @@ bool sparse_gradient(const SparseRows& x, Tensor<const float> g, Tensor<float> o
     const SparseKernels& found = kernels(family.level());
     nb::gil_scoped_release released;
     const Index each = x.inputs + 1;
-    const Room<std::uint8_t> row(x.chunks * x.room());
-    const Room<float> value(x.chunks * x.room());
+    const Room<std::uint8_t> row(x.chunks * x.room(), Use::in_part);
+    const Room<float> value(x.chunks * x.room(), Use::in_part);
     const Room<std::uint32_t> begins(x.chunks * each);
     const auto by_input = [&](Index chunk) {
         return ByInput{row.start() + chunk * x.room(), value.start() + chunk * x.room(), begins.start() + chunk * each};
@@ -174,7 +175,7 @@ bool sparse_gradient(const SparseRows& x, Tensor<const float> g, Tensor<float> o
     };
     parallel_for(threads, static_cast<long>(x.chunks), turn);
     std::atomic<bool> finite{true};
-    const Index shares = threads > 1 ? std::clamp<Index>(ceiling(kShares * threads, panels), 1, x.inputs) : 1;
+    const Index shares = threads > 1 ? std::clamp<Index>(ceiling(kGradientShares * threads, panels), 1, x.inputs) : 1;
     const Index share = ceiling(x.inputs, shares);
     auto task = [&](long number) {
         const Index panel = number / shares * kPanel, first = number % shares * share;

@@ -17,7 +17,7 @@ class Store {
     static constexpr std::size_t kKept = std::size_t{256} << 20;
     static constexpr std::size_t kLarge = std::size_t{8} << 20, kLargePage = std::size_t{2} << 20;
 
-    void* take(std::size_t bytes) {
+    void* take(std::size_t bytes, Use use) {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             for (auto piece = free_.rbegin(); piece != free_.rend(); ++piece) {
@@ -31,7 +31,7 @@ class Store {
         const std::size_t unit = bytes < kLarge ? 64 : kLargePage;
         void* made = std::aligned_alloc(unit, (bytes + unit - 1) / unit * unit);
         if (made == nullptr) throw std::bad_alloc();
-        expect_pages(static_cast<char*>(made), static_cast<std::int64_t>(bytes));
+        if (use == Use::whole) expect_pages(static_cast<char*>(made), static_cast<std::int64_t>(bytes));
         return made;
     }
     void give(void* start, std::size_t bytes) {
@@ -76,7 +76,7 @@ Store& store() {
 
 }  // namespace
 
-void* take_room(std::size_t bytes) { return store().take(bytes); }
+void* take_room(std::size_t bytes, Use use) { return store().take(bytes, use); }
 
 void give_room(void* start, std::size_t bytes) { store().give(start, bytes); }
 

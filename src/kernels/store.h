@@ -11,8 +11,11 @@
 
 namespace bitprop {
 
+// Whether all of it will be written, so that large pages are worth asking for.
+enum class Use { whole, in_part };
+
 // 64 bytes aligned, uninitialised; throws std::bad_alloc.
-void* take_room(std::size_t bytes);
+void* take_room(std::size_t bytes, Use use);
 void give_room(void* start, std::size_t bytes);
 
 // Memory for so many numbers, for as long as this lives.
@@ -20,8 +23,8 @@ template <class R>
 class Room {
   public:
     Room() = default;
-    explicit Room(std::int64_t numbers)
-        : bytes_(static_cast<std::size_t>(numbers) * sizeof(R)), start_(take_room(bytes_)) {}
+    explicit Room(std::int64_t numbers, Use use = Use::whole)
+        : bytes_(static_cast<std::size_t>(numbers) * sizeof(R)), start_(take_room(bytes_, use)) {}
     Room(Room&& other) noexcept : bytes_(other.bytes_), start_(std::exchange(other.start_, nullptr)) {}
     Room& operator=(Room&& other) noexcept {
         std::swap(bytes_, other.bytes_);

@@ -92,8 +92,10 @@ class SpikingLayer(Function):
         """The product over all steps at once, then the neurons."""
         ctx.set_materialize_grads(False)
         shape = (*x.shape[:2], weight.shape[0])
-        current, out = _operators.room_for(shape, x), _operators.room_for(shape, x)
-        ctx.rows = _sparse.linear(x.flatten(0, 1), weight, bias, current.view(-1, shape[2]))
+        current = _operators.room_for(shape, x)
+        rows = _sparse.linear(x.flatten(0, 1), weight, bias, current.view(-1, shape[2]))
+        ctx.rows = rows if ctx.needs_input_grad[1] else None
+        out = _operators.room_for(shape, x)
         constants = (beta, second, theta)
         slope = None
         given = (lent(current), lent(out), len(x), codes, *map(handed, constants))

@@ -60,22 +60,29 @@ def _try(rows: Any, weight: Tensor, bias: Tensor | None, out: Tensor) -> bool:
     )
 
 
-def _order(rows: int, inputs: int, outputs: int, biased: bool) -> int:
-    """The order in which the library's product of random numbers has every bit of one from lists; 0: none has."""
+def _order(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> int:
+    """The order in which the library's products have every bit of those from lists; 0: none of the known ones.
+
+    Tried with weights drawn at random on x itself, so on the whole shape, and on drawn numbers in the place of x, as
+    many as ``out`` has: x may have inputs that are always zero, and spikes do not show where a product is rounded.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*sides: int) -> Tensor:
         return torch.rand(sides, generator=generator).sub_(_MOSTLY)
 
-    x, weight = drawn(rows, inputs).clamp_min_(0.0), drawn(outputs, inputs)
-    bias = drawn(outputs) if biased else None
-    found, expected = x.new_empty(rows, outputs), x.new_empty(rows, outputs)
-    _dense(x, weight, bias, expected)
-    for segment in ORDERS:
-        listed = _listed(x, segment)
-        if listed is not None and _try(listed, weight, bias, found) and torch.equal(found, expected):
-            return segment
-    return 0
+    weight = drawn(*weight.shape)
+    bias = None if bias is None else drawn(len(bias))
+    few = min(len(x), max(1, out.numel() // x.shape[1]))
+    tried = set(ORDERS)
+    for given in (drawn(few, x.shape[1]).clamp_min_(0.0), x):
+        expected, found = out[: len(given)], torch.empty_like(out[: len(given)])
+        _dense(given, weight, bias, expected)
+        for segment in tuple(tried):
+            rows = _listed(given, segment)
+            if rows is None or not _try(rows, weight, bias, found) or not torch.equal(found, expected):
+                tried.remove(segment)
+    return max(tried, default=0)
 
 
 def _setting() -> tuple[Any, ...]:
@@ -108,9 +115,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Any:
         order = _found.get(key, ORDERS[0])
         rows = _listed(x, order) if order else None
         if rows is not None and key not in _found:
-            _found[key] = _order(len(x), inputs, outputs, bias is not None)
-            if _found[key] != order:
-                rows = _listed(x, _found[key]) if _found[key] else None
+            rows = None  # its memory is for the trial
+            _found[key] = order = _order(x, weight, bias, out)
+            rows = _listed(x, order) if order else None
     if rows is None or not _try(rows, weight, bias, out):
         _dense(x, weight, bias, out)
         return None
