@@ -24,6 +24,8 @@ WORKERS ?= 2
 ARGS ?=
 BITPROP_REQUIRE_TOOLS ?= 1
 export PYTHON BITPROP_REQUIRE_TOOLS
+# Tests start Python some hundred times; without bytecode each time would compile bitprop anew. `make clean` removes it.
+unexport PYTHONDONTWRITEBYTECODE
 
 in := cd -- "$$BITPROP_ROOT" &&
 python := .venv/bin/python

@@ -246,8 +246,7 @@ say "installing the Python packages (the first time takes some minutes)"
 pip=("$venv_python" -m pip --disable-pip-version-check --no-input)
 extras=test,peers,docs,dev,build
 if [ "$tools" = yes ]; then extras+=,hardware; fi
-# Python compiles what is imported, a tenth of what there is.
-install=("${pip[@]}" install --quiet --no-compile)
+install=("${pip[@]}" install --quiet)
 # The kernels are built while the other packages are fetched, by a group of processes of their own, so that nothing of it
 # goes on when this script ends early. Without them everything works, slower: no reason to stop. A compiler installed
 # later: --force, or `make kernels`.
