@@ -84,8 +84,8 @@ class SparseRows {
         nb::gil_scoped_release released;
         auto task = [&](long chunk) {
             if (full.load(std::memory_order_relaxed)) return;
-            const Index some = found.list(from + chunk * kRows * inputs, height(chunk), inputs, segment, most,
-                                          by_row(chunk));
+            const Index some =
+                found.list(from + chunk * kRows * inputs, height(chunk), inputs, segment, most, by_row(chunk));
             some < 0 ? full.store(true, std::memory_order_relaxed) : void(numbers += some);
         };
         parallel_for(threads, static_cast<long>(chunks), task);

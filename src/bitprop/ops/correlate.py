@@ -128,6 +128,5 @@ def mix_numbers(
             "draw all from their sources with the same length"
         )
     # what correlate says of one cycle, of all of them
-    shared = selector < abs(correlation_raw)  # [S1] select
-    mirrored = (1 << n) - 1 - activation if correlation_raw < 0 else activation  # [S2] mirror
-    return np.where(shared, mirrored, weight)  # [S3] mix
+    mirrored = (1 << n) - 1 - activation if correlation_raw < 0 else activation
+    return np.where(selector < abs(correlation_raw), mirrored, weight)
