@@ -246,7 +246,7 @@ say "installing the Python packages (the first time takes some minutes)"
 pip=("$venv_python" -m pip --disable-pip-version-check --no-input)
 extras=test,peers,docs,dev,build
 if [ "$tools" = yes ]; then extras+=,hardware; fi
-install=("${pip[@]}" install --quiet)
+install=("${pip[@]}" install --quiet --no-compile)
 # The kernels are built while the other packages are fetched, by a group of processes of their own, so that nothing of it
 # goes on when this script ends early. Without them everything works, slower: no reason to stop. A compiler installed
 # later: --force, or `make kernels`.
@@ -262,6 +262,12 @@ if ! "${install[@]}" --constraint constraints.txt scikit-build-core nanobind cma
     ! "${install[@]}" --no-deps --requirement peers.txt; then
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
+# pip would compile twelve thousand files. This compiles what bitprop imports, also where the shell says that Python keeps
+# no bytecode; the rest is compiled when it is first imported.
+env -u PYTHONDONTWRITEBYTECODE "$venv_python" -c "
+import bitprop.demo, bitprop.handoff, bitprop.training.loop, bitprop.verification.suite
+import lightning_fabric, scipy.optimize, sklearn.datasets, torch._dynamo" || fail \
+    "the packages that were installed cannot be imported" "Python's own messages are above; try: bash tools/setup.sh --force"
 wait "$kernels" || say "bitprop computes with its plain reference; everything works, slower"
 trap - EXIT
 # Yosys and nextpnr are WebAssembly and compile themselves when they first run; not while a test waits for them.
