@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +75,33 @@ def test_the_run_time_library_of_verilator_is_built_once(
     entry.write_bytes(entry.read_bytes()[:-1])
     simulator.prepare(document.name, tmp_path, 10.0)
     assert not list(tmp_path.glob("*.o"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_a_program_starts_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    started = []
+
+    class Slow(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            signal.raise_signal(number)
+
+    def terminated(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    before = signal.signal(number, terminated)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_tool(["sleep", "60"], cwd=tmp_path, timeout=60.0)
+        assert signal.getsignal(number) is terminated
+    finally:
+        signal.signal(number, before)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
 
 
 def test_output_of_a_failing_program_is_in_the_message(tmp_path: Path) -> None:

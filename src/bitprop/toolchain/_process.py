@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bitprop.errors import BitpropError, SimulationError, ToolNotFoundError, ToolTimeoutError
 
@@ -114,31 +116,33 @@ def run_tool(
     """
     command = [os.fspath(argument) for argument in arguments]
     shown = " ".join(command[:1] + [part if len(part) < 80 else f"{part[:77]}..." for part in command[1:12]])
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env={**os.environ, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT if merge else subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise failure(f"cannot start {shown}: {error.strerror}; check the installation") from error
-    with process:
+    with _interrupts_held() as release:
         try:
-            output, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            _kill_group(process)
-            raise ToolTimeoutError(
-                f"expected {shown} to finish in {timeout:g} s, it was stopped; allow more time or give it less"
-            ) from None
-        except BaseException:
-            _kill_group(process)
-            raise
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merge else subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise failure(f"cannot start {shown}: {error.strerror}; check the installation") from error
+        with process:
+            try:
+                release()
+                output, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                _kill_group(process)
+                raise ToolTimeoutError(
+                    f"expected {shown} to finish in {timeout:g} s, it was stopped; allow more time or give it less"
+                ) from None
+            except BaseException:
+                _kill_group(process)
+                raise
     if process.returncode not in allowed_statuses:
         tail = "\n".join(((errors or "").strip() or output.strip() or "(no message)").splitlines()[-_MESSAGE_LINES:])
         if process.returncode < 0:
@@ -146,6 +150,33 @@ def run_tool(
             tail = f"(something stopped it: {name}; SIGKILL often means that memory ran out)\n{tail}"
         raise failure(f"{shown} ended with status {process.returncode}:\n{tail}")
     return output
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[Callable[[], None]]:
+    """Hold SIGINT and SIGTERM back until what this gives is called, or the context ends.
+
+    A program that runs already, but is not known yet, could not be stopped.
+    """
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+
+    def release() -> None:
+        for number in list(handlers):
+            signal.signal(number, handlers[number])
+            del handlers[number]
+        while came:
+            signal.raise_signal(came.pop())
+
+    # signals are handled in the main thread, and only functions of ours, or Python's own, raise anything
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                handlers[number] = signal.signal(number, lambda seen, _frame: came.append(seen))
+    try:
+        yield release
+    finally:
+        release()
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
