@@ -7,7 +7,7 @@ of the step, with newly allocated results as autograd's are; ``products, kept`` 
 Peak memory is the high-water mark of a process of its own, less what it held before the first step; every contestant
 under ``torch.compile`` has a process and a time limit of its own, and bitprop's eager step beside it.
 bitprop leaves zeros of the input out of its products, so that its step is timed with an input without zeros too, beside
-plain torch, the fastest peer; no other time depends on what the numbers are.
+plain torch, mostly the fastest peer; no other time depends on what the numbers are.
 
 ``--only runs:25:256`` measures that part again and leaves the other results as they are.
 """

@@ -193,6 +193,56 @@ def test_settings_are_tried_apart() -> None:
         torch.set_float32_matmul_precision(before)
 
 
+@fused
+def test_a_batch_that_is_not_finite_teaches_nothing() -> None:
+    x, layer = numbers(640, 784), layer_of(784, 256)
+    bad = x.clone()
+    bad[3, 5] = torch.nan
+    assert product(bad, layer)[1] is None
+    assert not _sparse._found
+    assert product(x, layer)[1] is not None
+
+
+@fused
+def test_trials_come_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sparse, "_MOST_TRIED", 1)
+    layer = layer_of(784, 256)
+    for rows, used in ((640, True), (960, False), (640, True)):
+        x = numbers(rows, 784)
+        out, lists = product(x, layer)
+        assert (lists is not None) == used
+        assert torch.equal(out, layer(x))
+
+
+def test_a_precision_of_one_backend() -> None:
+    backend = torch.backends.mkldnn.matmul
+    before = backend.fp32_precision
+    x, layer = numbers(640, 784), layer_of(784, 256)
+    try:
+        backend.fp32_precision = "bf16"
+        out, _ = product(x, layer)
+        assert torch.equal(out, layer(x))
+    finally:
+        backend.fp32_precision = before
+
+
+@fused
+def test_lists_are_freed_by_the_backward_pass() -> None:
+    network = SpikingNetwork((784, 256, 10))
+    loss = network((numbers(5, 128, 784) != 0.0).float())[0].sum()
+
+    def held() -> int:
+        nodes, count = [loss.grad_fn], 0
+        for node in nodes:
+            count += getattr(node, "rows", None) is not None
+            nodes += [before for before, _ in node.next_functions if before is not None]
+        return count
+
+    assert held()
+    loss.backward()
+    assert not held()
+
+
 def test_what_the_kernels_refuse() -> None:
     native, x = kernels.extension(), numbers(4, 8)
     for shape, segment, most in (((4, 8), 0, 9), ((4, 8), 8, 0), ((4, 8), 8, 385), ((32,), 8, 9)):

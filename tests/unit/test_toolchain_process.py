@@ -20,7 +20,7 @@ from bitprop.graph.interpret import run
 from bitprop.graph.random import random_document, random_inputs
 from bitprop.hdl import emit
 from bitprop.toolchain import SIMULATORS, UNKNOWN, Tool, run_tool, scratch_folder, simulator_of
-from bitprop.toolchain.cache import CACHE_VARIABLE
+from bitprop.toolchain.cache import CACHE_VARIABLE, ResultCache
 from bitprop.toolchain.simulator import parse_results
 
 
@@ -74,6 +74,24 @@ def test_the_run_time_library_of_verilator_is_built_once(
     (entry,) = (tmp_path / "cache").iterdir()
     entry.write_bytes(entry.read_bytes()[:-1])
     simulator.prepare(document.name, tmp_path, 10.0)
+    assert not list(tmp_path.glob("*.o"))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no home folder"), PermissionError("no entry")])
+def test_a_simulation_does_not_need_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_tool: Callable[[str], str], error: Exception
+) -> None:
+    require_tool("verilator")
+
+    def absent() -> ResultCache:
+        raise error
+
+    monkeypatch.setattr(ResultCache, "default", absent)
+    (tmp_path / "obj_dir").mkdir()
+    (tmp_path / "obj_dir" / "verilated.o").write_bytes(b"library")
+    simulator = simulator_of("verilator")
+    simulator.prepare("mine", tmp_path, 10.0)
+    simulator.keep(tmp_path)
     assert not list(tmp_path.glob("*.o"))
 
 

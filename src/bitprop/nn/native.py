@@ -98,7 +98,7 @@ def _stream_sums_shape(
 def _is_plain(tensors: Sequence[Tensor]) -> bool:
     """Whether nobody looks at single operations: no compiler, tracer, mode, transform or subclass."""
     return (
-        all(type(tensor) is Tensor for tensor in tensors)
+        all(type(tensor) is Tensor and tensor.is_cpu for tensor in tensors)
         and not torch.compiler.is_compiling()
         and torch._C._get_tracing_state() is None
         and not torch._C._len_torch_function_stack()

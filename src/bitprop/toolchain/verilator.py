@@ -42,6 +42,16 @@ _ONE_UNIT_BYTES = 300_000
 
 _OPTIMISE = "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0"
 
+# What the makefiles and the compiler read besides.
+_BUILD_VARIABLES = (
+    *("CXX", "CXXFLAGS", "CPPFLAGS", "CFLAGS", "MAKEFLAGS", "OPT", "M32", "USER_CPPFLAGS", "USER_LDFLAGS"),
+    *("CPATH", "CPLUS_INCLUDE_PATH", "VERILATOR_ROOT"),
+)
+
+# No cache that can be read or written, no home folder to look for it in, a tool without a version: no reason to lose a
+# simulation that works; the library is compiled anew.
+_NO_CACHE = (BitpropError, OSError, RuntimeError)
+
 # The objects of the run-time library, by Verilator's names of the sources.
 _RUNTIME = "verilated*.o"
 
@@ -146,7 +156,7 @@ class VerilatorSimulator(AbstractSimulator):
             BitpropError: a program is missing or does not say its version.
         """
         program, root = self.place()
-        variables = {name: os.environ.get(name, "") for name in ("CXX", "CXXFLAGS", "CPPFLAGS", "CFLAGS", "MAKEFLAGS")}
+        variables = {name: os.environ.get(name, "") for name in _BUILD_VARIABLES}
         return cache_key(
             {
                 "step": "verilator run-time library",
@@ -161,15 +171,13 @@ class VerilatorSimulator(AbstractSimulator):
 
     def prepare(self, name: str, folder: Path, timeout: float) -> None:
         super().prepare(name, folder, timeout)
-        # without a version there is no key, and the build itself says what is wrong
-        with contextlib.suppress(BitpropError):
+        with contextlib.suppress(*_NO_CACHE):
             for file, content in (ResultCache.default().get(self.runtime_key()) or {}).items():
                 (folder / Path(file).name).write_bytes(content)
 
     def keep(self, folder: Path) -> None:
         objects = _runtime_objects(folder / "obj_dir")
-        # a cache that cannot be written is no reason to lose a simulation that works
-        with contextlib.suppress(BitpropError):
+        with contextlib.suppress(*_NO_CACHE):
             if objects:
                 ResultCache.default().put(self.runtime_key(), {path.name: path.read_bytes() for path in objects})
 

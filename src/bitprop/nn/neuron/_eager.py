@@ -136,9 +136,12 @@ class SpikingLayer(Function):
         g_x = _operators.room_for(x.shape, x) if by_x else None
         if g_x is not None:
             torch.mm(flat, weight, out=g_x.view(-1, x.shape[2]))
+        g_weight = _sparse.weight_gradient(ctx.rows, flat, x.flatten(0, 1)) if by_weight else None
+        if not _keeps_graph():
+            ctx.rows = None  # as autograd frees what it saved
         return (
             g_x,
-            _sparse.weight_gradient(ctx.rows, flat, x.flatten(0, 1)) if by_weight else None,
+            g_weight,
             sums.sum(0) if sums is not None else None,
             *(None,) * 4,
         )

@@ -11,6 +11,7 @@ look for, and then leave everything to the library.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ _LEAST_WIDTH = 64
 _LEAST_PRODUCTS = 1 << 23
 _ALIGNED = 64  # bytes; elsewhere a library may begin in another way
 _MOSTLY = 0.8  # share of zeros in the inputs that orders are found with
+_MOST_TRIED = 64  # shapes: a trial costs some products, and sequences may have a new length in every batch
 _found: dict[tuple[Any, ...], int] = {}  # the order of the library for a shape; 0: none of the known ones
 
 
@@ -60,8 +62,10 @@ def _try(rows: Any, weight: Tensor, bias: Tensor | None, out: Tensor) -> bool:
     )
 
 
-def _order(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> int:
+def _order(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> int | None:
     """The order in which the library's products have every bit of those from lists; 0: none of the known ones.
+
+    ``None`` where x is not finite, and shows nothing.
 
     Tried with weights drawn at random on x itself, so on the whole shape, and on drawn numbers in the place of x, as
     many as ``out`` has: x may have inputs that are always zero, and spikes do not show where a product is rounded.
@@ -78,6 +82,8 @@ def _order(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> int:
     for given in (drawn(few, x.shape[1]).clamp_min_(0.0), x):
         expected, found = out[: len(given)], torch.empty_like(out[: len(given)])
         _dense(given, weight, bias, expected)
+        if not bool(torch.isfinite(expected).all()):
+            return None
         for segment in tuple(tried):
             rows = _listed(given, segment)
             if rows is None or not _try(rows, weight, bias, found) or not torch.equal(found, expected):
@@ -89,7 +95,10 @@ def _setting() -> tuple[Any, ...]:
     """What may change the order of a library's sums, besides shapes."""
     backend = torch.backends.mkldnn
     precision = getattr(getattr(backend, "matmul", None), "fp32_precision", None)
-    return kernels.level(), torch.get_num_threads(), torch.get_float32_matmul_precision(), backend.enabled, precision
+    common = None
+    with contextlib.suppress(RuntimeError):  # PyTorch's answer where the backends differ
+        common = torch.get_float32_matmul_precision()
+    return kernels.level(), torch.get_num_threads(), common, backend.enabled, precision
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Any:
@@ -112,11 +121,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Any:
         and not any(tensor.data_ptr() % _ALIGNED for tensor in (x, weight, out))
     ):
         key = (x.shape, outputs, bias is None, *_setting())
-        order = _found.get(key, ORDERS[0])
+        known = _found.get(key, None if len(_found) < _MOST_TRIED else 0)
+        order: int | None = ORDERS[0] if known is None else known
         rows = _listed(x, order) if order else None
-        if rows is not None and key not in _found:
+        if rows is not None and known is None:
             rows = None  # its memory is for the trial
-            _found[key] = order = _order(x, weight, bias, out)
+            order = _order(x, weight, bias, out)
+            if order is not None:
+                _found[key] = order
             rows = _listed(x, order) if order else None
     if rows is None or not _try(rows, weight, bias, out):
         _dense(x, weight, bias, out)
