@@ -23,6 +23,7 @@ from bitprop import kernels
 from bitprop.formats import encoding_of
 from bitprop.nn.design import Chosen, dot
 from bitprop.nn.native import SLOPE_CODES, count_table
+from bitprop.ops.correlate import mix_checked
 
 __all__ = ["Learned", "Mixture", "Numbers", "mix_natively"]
 
@@ -47,13 +48,6 @@ class Numbers:
     r: Sequence
     s: Sequence
     t: Sequence
-
-    def mixed(self, correlation_raw: int, precision_bits: int) -> Sequence:
-        """:func:`bitprop.nn.bit_true.mix_numbers`."""
-        if correlation_raw == 0:
-            return self.s
-        other = self.r if correlation_raw > 0 else (1 << precision_bits) - 1 - self.r
-        return np.where(self.t < abs(correlation_raw), other, self.s)
 
 
 class _Prepared(NamedTuple):
@@ -87,7 +81,8 @@ def _prepared(numbers: tuple[Numbers, ...], correlations: tuple[int, ...], preci
     line: list[Sequence] = []
     before: list[tuple[Sequence, Sequence]] = []
     for of_length in numbers:
-        pairs = [(of_length.r, of_length.mixed(correlation, precision_bits)) for correlation in correlations]
+        r, s, t = of_length.r, of_length.s, of_length.t
+        pairs = [(r, mix_checked(r, s, t, correlation, precision_bits)) for correlation in correlations]
         found = [count_table(r, q, precision_bits) for r, q in pairs]
         since = found
         if before and _begins(pairs, before):

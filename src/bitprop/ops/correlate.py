@@ -27,7 +27,7 @@ from bitprop.errors import RangeError, ShapeError
 from bitprop.formats import MAX_PRECISION_BITS, MIN_PRECISION_BITS, IntArray
 from bitprop.ops._spec import OPS, OpSpec, Parameter, Port, check_numbers
 
-__all__ = ["correlate", "mix_numbers"]
+__all__ = ["correlate", "mix_checked", "mix_numbers"]
 
 SPEC = OPS.add(
     "correlate",
@@ -127,6 +127,12 @@ def mix_numbers(
             f"expected sequences of one length, got {len(activation)}, {len(weight)} and {len(selector)}; "
             "draw all from their sources with the same length"
         )
-    # what correlate says of one cycle, of all of them
-    mirrored = (1 << n) - 1 - activation if correlation_raw < 0 else activation
+    return mix_checked(activation, weight, selector, correlation_raw, n)
+
+
+def mix_checked(
+    activation: IntArray, weight: IntArray, selector: IntArray, correlation_raw: int, precision_bits: int
+) -> IntArray:
+    """:func:`mix_numbers` of sequences that are known to fit: what :func:`correlate` says, of all cycles."""
+    mirrored = (1 << precision_bits) - 1 - activation if correlation_raw < 0 else activation
     return np.where(selector < abs(correlation_raw), mirrored, weight)
