@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bitprop import kernels
-from bitprop.nn import bit_true
+from bitprop.nn import _watched, bit_true
 
 __all__ = ["SLOPE_CODES", "count_table", "native_slope", "stream_sum", "stream_sums"]
 
@@ -99,11 +99,9 @@ def _is_plain(tensors: Sequence[Tensor]) -> bool:
     """Whether nobody looks at single operations: no compiler, tracer, mode, transform or subclass."""
     return (
         all(type(tensor) is Tensor and tensor.is_cpu for tensor in tensors)
-        and not torch.compiler.is_compiling()
-        and torch._C._get_tracing_state() is None
-        and not torch._C._len_torch_function_stack()
-        and not torch._C._len_torch_dispatch_stack()
-        and torch._C._functorch.peek_interpreter_stack() is None
+        and not _watched.is_traced()
+        and not _watched.has_mode()
+        and not _watched.is_transformed()
     )
 
 

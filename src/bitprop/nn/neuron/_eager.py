@@ -17,17 +17,13 @@ from torch import Tensor, nn
 from torch.autograd.function import Function
 
 from bitprop import kernels
+from bitprop.nn import _watched
 from bitprop.nn.neuron import _operators, _sparse
 from bitprop.nn.neuron._operators import handed, lent
 
-__all__ = ["Spiking", "SpikingLayer", "is_traced", "wants_gradient"]
+__all__ = ["Spiking", "SpikingLayer", "wants_gradient"]
 
 _INTEGRATOR = 3
-
-
-def is_traced() -> bool:
-    """Whether a compiler or a tracer looks at the call, and wants to see operators."""
-    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def wants_gradient(*tensors: Tensor | None) -> bool:
@@ -37,12 +33,7 @@ def wants_gradient(*tensors: Tensor | None) -> bool:
 
 def _is_seen(grads: Sequence[Tensor | None]) -> bool:
     """Whether the backward pass is compiled, traced or watched."""
-    return (
-        is_traced()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
-        or any(g is not None and type(g) is not Tensor for g in grads)
-    )
+    return _watched.is_traced() or _watched.has_mode() or any(g is not None and type(g) is not Tensor for g in grads)
 
 
 def _keeps_graph() -> bool:

@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.autograd.function import Function
 
 from bitprop import kernels
+from bitprop.nn import _watched
 from bitprop.nn.neuron import _eager, _operators
 from bitprop.surrogate import SURROGATES, AbstractSurrogate
 
@@ -30,7 +29,6 @@ __all__ = [
     "constants_of",
     "fits",
     "is_built",
-    "is_watched",
     "methods_of",
     "plan",
     "run",
@@ -90,17 +88,6 @@ class Plan:
     codes: tuple[Any, ...]
     constants: tuple[nn.Module | None, ...]  # beta, second, theta
     weight: Tensor | None
-
-
-def is_watched() -> bool:
-    """Whether somebody looks at single operations, or transforms them."""
-    return (
-        torch._C._len_torch_function_stack() > 0
-        or torch._C._len_torch_dispatch_stack() > 0
-        or _operators.transformed()
-        or forward_ad._current_level >= 0
-        or "apply" in vars(Function.__mro__[1])
-    )
 
 
 def is_built() -> bool:
@@ -178,8 +165,8 @@ def constants_of(found: Plan, dtype: torch.dtype, features: int) -> list[Tensor 
 
 def run(neuron: Any, x: Tensor, state: Any, steps: int | None) -> tuple[Tensor, Any] | None:
     """Outputs and the last state by the kernels, or ``None``: the reference has to do it."""
-    traced = _eager.is_traced()
-    if not is_built() or (not torch.compiler.is_compiling() and is_watched()):
+    traced = _watched.is_traced()
+    if not is_built() or (not torch.compiler.is_compiling() and _watched.is_watched()):
         return None
     found = plan(neuron)
     one = x.shape[1:] if steps is None else x.shape

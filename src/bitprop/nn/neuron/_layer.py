@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as _modules
 
+from bitprop.nn import _watched
 from bitprop.nn.neuron import _eager, _fused
 from bitprop.nn.neuron._neuron import AbstractNeuron
 
@@ -37,9 +38,9 @@ def _fits(tensor: Any) -> bool:
 def dense(layer: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor | None:
     """Outputs ``[T, B, H]`` of neurons with the currents ``layer(x)``, or ``None``: the two have to be called."""
     if (
-        _eager.is_traced()
+        _watched.is_traced()
         or not _fused.is_built()
-        or _fused.is_watched()
+        or _watched.is_watched()
         or type(layer) is not nn.Linear
         or not _is_bare(layer)
         or not _is_bare(neuron)

@@ -23,6 +23,7 @@ from torch.library import Library, register_autograd
 from torch.utils.dlpack import from_dlpack, to_dlpack  # type: ignore[attr-defined]
 
 from bitprop import kernels
+from bitprop.nn import _watched
 
 __all__ = [
     "SECOND_ORDER",
@@ -36,7 +37,6 @@ __all__ = [
     "pulled",
     "room_for",
     "set_up",
-    "transformed",
 ]
 
 _LIBRARY: Any = Library("bitprop", "FRAGMENT")  # type: ignore[no-untyped-call]
@@ -64,11 +64,6 @@ _LIF, _INTEGRATOR = 0, 3
 _HARD = 1
 
 
-def transformed() -> bool:
-    """Whether a transform of ``torch.func`` is running."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
 def native(name: str, dtype: torch.dtype) -> Callable[..., Any]:
     found: Callable[..., Any] = getattr(kernels.extension(), f"{name}_{'f32' if dtype == torch.float32 else 'f64'}")
     return found
@@ -80,7 +75,7 @@ _LARGEST_KEPT = 128 << 20  # bytes
 def room_for(shape: Sequence[int], like: Tensor) -> Tensor:
     """An uninitialised contiguous tensor, from the kernels' store where that helps."""
     size = math.prod(shape) * like.element_size()
-    if not 1 << 16 <= size <= _LARGEST_KEPT or torch._C._len_torch_dispatch_stack() > 0:
+    if not 1 << 16 <= size <= _LARGEST_KEPT or _watched.has_dispatch_mode():
         return like.new_empty(tuple(shape))
     made: Tensor = from_dlpack(native("spiking_room", like.dtype)(list(shape)))
     return made
@@ -325,7 +320,7 @@ def differentiable(grads: Sequence[Tensor | None]) -> bool:
     if torch.compiler.is_compiling():
         return False
     batched = any(g is not None and torch._C._functorch.is_legacy_batchedtensor(g) for g in grads)
-    return batched or torch.is_grad_enabled() or transformed()
+    return batched or torch.is_grad_enabled() or _watched.is_transformed()
 
 
 def set_up(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
