@@ -89,9 +89,9 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
         ArtifactError: the folder cannot be made or written, or a device is there, which would be replaced.
     """
     target = Path(path)
-    if target.exists() and not (target.is_file() or target.is_dir()):
-        raise ArtifactError(f"expected a file at {target}, found a device or a pipe; choose another path")
     try:
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise ArtifactError(f"expected a file at {target}, found a device or a pipe; choose another path")
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
         try:

@@ -81,6 +81,12 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot write"):
+        write_bytes(tmp_path / ("x" * 300), b"")
+    assert not list(tmp_path.iterdir())
+
+
 def test_json_round_trips(tmp_path: Path) -> None:
     value = {"x": [1, 2], **evidence()}
     assert read_json(write_json(tmp_path / "a.json", value)) == value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import stat
 import subprocess
@@ -22,6 +23,7 @@ from bitprop.hdl import emit
 from bitprop.toolchain import SIMULATORS, UNKNOWN, Tool, run_tool, scratch_folder, simulator_of
 from bitprop.toolchain.cache import CACHE_VARIABLE, ResultCache
 from bitprop.toolchain.simulator import parse_results
+from bitprop.toolchain.verilator import VerilatorSimulator
 
 
 def test_a_missing_program_names_variable_and_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -64,8 +66,10 @@ def test_the_run_time_library_of_verilator_is_built_once(
 ) -> None:
     require_tool("verilator")
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    document, simulator, results = random_document(3), simulator_of("verilator"), []
+    document, simulator, results = random_document(4), VerilatorSimulator(), []
     emit(document, tmp_path)
+    # a library that does not link is there at first
+    ResultCache.default().put(simulator.runtime_key(), {"verilated.o": b"no object"})
     for built in (True, False):
         with simulator.compile(tmp_path, document.name) as design:
             assert (design.folder / "obj_dir" / "verilated.o").is_file() == built
@@ -77,16 +81,32 @@ def test_the_run_time_library_of_verilator_is_built_once(
     assert not list(tmp_path.glob("*.o"))
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no home folder"), PermissionError("no entry")])
+def test_verilog_that_cannot_be_read_is_built_once(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    require_tool("verilator")
+    (tmp_path / "files.f").write_text("mine.v\n", encoding="ascii")
+    for name in ("mine.v", "mine_tb.v"):
+        (tmp_path / name).write_text("module ;\n", encoding="ascii")
+    (tmp_path / "verilated.o").write_bytes(b"library")
+    with pytest.raises(SimulationError, match="syntax error"):
+        VerilatorSimulator().build("mine", tmp_path, 60.0)
+    assert (tmp_path / "verilated.o").exists()
+
+
+@pytest.mark.parametrize("chosen", ["", "file"])
 def test_a_simulation_does_not_need_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_tool: Callable[[str], str], error: Exception
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require_tool: Callable[[str], str], chosen: str
 ) -> None:
+    """There is no home folder to look for it in; a file is in its folder's place."""
     require_tool("verilator")
 
-    def absent() -> ResultCache:
-        raise error
+    def nobody(number: int) -> None:
+        raise KeyError(number)
 
-    monkeypatch.setattr(ResultCache, "default", absent)
+    for variable in ("XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv(CACHE_VARIABLE, chosen and str(tmp_path / chosen))
     (tmp_path / "obj_dir").mkdir()
     (tmp_path / "obj_dir" / "verilated.o").write_bytes(b"library")
     simulator = simulator_of("verilator")

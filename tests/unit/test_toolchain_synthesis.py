@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,19 @@ def test_a_damaged_entry_is_removed(damage: Callable[[bytes], bytes], tmp_path: 
     assert not store.path(key).exists()
 
 
+def test_a_damaged_entry_that_cannot_be_removed_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def held(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(f"{path} is in a folder that is read only")
+
+    store, key = ResultCache(tmp_path), cache_key({"x": 1})
+    store.path(key).write_bytes(b"damaged")
+    monkeypatch.setattr(Path, "unlink", held)
+    assert store.get(key) is None
+    assert store.path(key).exists()
+
+
 def test_an_entry_under_another_name_is_not_believed(tmp_path: Path) -> None:
     store, one, other = ResultCache(tmp_path), cache_key({"x": 1}), cache_key({"x": 2})
     store.put(one, {"a": b"1"})
@@ -120,6 +134,17 @@ def test_where_the_cache_lies(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ArtifactError, match=CACHE_VARIABLE):
         ResultCache(tmp_path / "file" / "below").check()
+
+
+def test_a_user_without_a_home_folder_is_told_how_to_name_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(number: int) -> None:
+        raise KeyError(number)
+
+    for variable in (CACHE_VARIABLE, "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    with pytest.raises(ArtifactError, match=f"home folder.*{CACHE_VARIABLE}"):
+        ResultCache.default()
 
 
 # --- programs that are missing, hang, die or say nonsense -----------------------------------------------------------

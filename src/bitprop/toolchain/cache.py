@@ -6,6 +6,7 @@ the rest has; an entry that does not agree with its first line is removed, and i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zlib
@@ -42,11 +43,18 @@ class ResultCache:
 
     @classmethod
     def default(cls) -> ResultCache:
-        """The user's: ``BITPROP_CACHE_DIR``, else ``bitprop`` below ``XDG_CACHE_HOME`` or ``~/.cache``."""
+        """The user's: ``BITPROP_CACHE_DIR``, else ``bitprop`` below ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+        Raises:
+            ArtifactError: none of the variables is set, and the user has no home folder.
+        """
         chosen = os.environ.get(CACHE_VARIABLE)
         if chosen:
             return cls(Path(chosen))
-        return cls(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bitprop")
+        try:
+            return cls(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bitprop")
+        except RuntimeError as error:
+            raise ArtifactError(f"expected a home folder for the cache, got none; set {CACHE_VARIABLE}") from error
 
     def check(self, otherwise: str = _ANOTHER_FOLDER) -> None:
         """Make sure that results can be stored, before hours are spent on one.
@@ -70,7 +78,7 @@ class ResultCache:
         return self.folder / f"{key}.entry"
 
     def get(self, key: str) -> dict[str, bytes] | None:
-        """The parts of an entry by name, or ``None`` when there is none, or only a damaged one, which is removed."""
+        """The parts of an entry by name, or ``None``: there is none, or a damaged one, removed if it can be."""
         path = self.path(key)
         try:
             content = path.read_bytes()
@@ -78,7 +86,9 @@ class ResultCache:
             return None
         parts = _unpack(key, content)
         if parts is None:
-            path.unlink(missing_ok=True)
+            # what cannot be removed is not believed the next time either
+            with contextlib.suppress(OSError):
+                path.unlink()
         return parts
 
     def put(self, key: str, parts: Mapping[str, bytes]) -> None:

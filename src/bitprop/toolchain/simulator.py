@@ -242,6 +242,18 @@ class AbstractSimulator(ABC):
         """
         del name, folder, timeout
 
+    def build(self, name: str, folder: Path, timeout: float) -> list[str]:
+        """Build the design in ``folder``; returns the arguments that run it.
+
+        Raises:
+            ToolNotFoundError: a program is not installed.
+            SimulationError: files are missing from the folder, or the build failed.
+            ToolTimeoutError: it did not finish in time.
+        """
+        build, execute = self.commands(name, folder)
+        run_tool(build, cwd=folder, timeout=timeout, environment=self.environment())
+        return execute
+
     def keep(self, folder: Path) -> None:
         """Store parts of a build in ``folder`` that other designs' builds can use."""
         del folder
@@ -287,8 +299,7 @@ class AbstractSimulator(ABC):
                 if path.suffix in (".v", ".f", ".cpp", ".hex", ".mem") and path.is_file():
                     shutil.copyfile(path, folder / path.name)
             self.prepare(name, folder, build_timeout)
-            build, execute = self.commands(name, folder)
-            run_tool(build, cwd=folder, timeout=build_timeout, environment=self.environment())
+            execute = self.build(name, folder, build_timeout)
             self.keep(folder)
             yield CompiledDesign(tuple(execute), folder, run_timeout)
 

@@ -18,7 +18,7 @@ import shutil
 from pathlib import Path
 from typing import ClassVar
 
-from bitprop.errors import BitpropError, ToolNotFoundError
+from bitprop.errors import BitpropError, SimulationError, ToolNotFoundError
 from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder, wheel_version
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.simulator import AbstractSimulator, design_files
@@ -48,9 +48,9 @@ _BUILD_VARIABLES = (
     *("CPATH", "CPLUS_INCLUDE_PATH", "VERILATOR_ROOT"),
 )
 
-# No cache that can be read or written, no home folder to look for it in, a tool without a version: no reason to lose a
-# simulation that works; the library is compiled anew.
-_NO_CACHE = (BitpropError, OSError, RuntimeError)
+# A cache that cannot be found or written, a tool without a version: no reason to lose a simulation that works; the
+# library is compiled anew.
+_NO_CACHE = BitpropError
 
 # The objects of the run-time library, by Verilator's names of the sources.
 _RUNTIME = "verilated*.o"
@@ -171,13 +171,25 @@ class VerilatorSimulator(AbstractSimulator):
 
     def prepare(self, name: str, folder: Path, timeout: float) -> None:
         super().prepare(name, folder, timeout)
-        with contextlib.suppress(*_NO_CACHE):
+        with contextlib.suppress(_NO_CACHE):
             for file, content in (ResultCache.default().get(self.runtime_key()) or {}).items():
                 (folder / Path(file).name).write_bytes(content)
 
+    def build(self, name: str, folder: Path, timeout: float) -> list[str]:
+        """What :meth:`AbstractSimulator.build` does; a kept library that does not link is compiled anew."""
+        try:
+            return super().build(name, folder, timeout)
+        except SimulationError:
+            kept = _runtime_objects(folder)
+            if not kept or not (folder / "obj_dir" / "Vtb.mk").is_file():
+                raise  # the library had no part in it: there is none, or the Verilog could not be read
+        for path in kept:
+            path.unlink()
+        return super().build(name, folder, timeout)
+
     def keep(self, folder: Path) -> None:
         objects = _runtime_objects(folder / "obj_dir")
-        with contextlib.suppress(*_NO_CACHE):
+        with contextlib.suppress(_NO_CACHE):
             if objects:
                 ResultCache.default().put(self.runtime_key(), {path.name: path.read_bytes() for path in objects})
 
