@@ -16,36 +16,26 @@ using namespace sparse;
 // --- vectors of sums -------------------------------------------------------------------------------------------------
 
 #if BITPROP_LEVEL_NUMBER >= 2
-using Floats = __m512;
 constexpr Index kLanes = 16;
-inline Floats nothing() { return _mm512_setzero_ps(); }
-inline Floats read(const float* at) { return _mm512_loadu_ps(at); }
-inline void write(float* at, Floats v) { _mm512_storeu_ps(at, v); }
-inline Floats copies(float value) { return _mm512_set1_ps(value); }
-inline Floats plus(Floats a, Floats b) { return _mm512_add_ps(a, b); }
-inline Floats minus(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
-inline Floats fused(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 #elif BITPROP_LEVEL_NUMBER == 1
-using Floats = __m256;
 constexpr Index kLanes = 8;
-inline Floats nothing() { return _mm256_setzero_ps(); }
-inline Floats read(const float* at) { return _mm256_loadu_ps(at); }
-inline void write(float* at, Floats v) { _mm256_storeu_ps(at, v); }
-inline Floats copies(float value) { return _mm256_set1_ps(value); }
-inline Floats plus(Floats a, Floats b) { return _mm256_add_ps(a, b); }
-inline Floats minus(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
-inline Floats fused(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 #else
-using Floats = float;
 constexpr Index kLanes = 1;
-inline Floats nothing() { return 0.0f; }
-inline Floats read(const float* at) { return *at; }
-inline void write(float* at, Floats v) { *at = v; }
-inline Floats copies(float value) { return value; }
-inline Floats plus(Floats a, Floats b) { return a + b; }
-inline Floats minus(Floats a, Floats b) { return a - b; }
-inline Floats fused(Floats a, Floats b, Floats c) { return __builtin_fmaf(a, b, c); }
 #endif
+typedef float Floats __attribute__((vector_size(kLanes * sizeof(float))));
+typedef float Loose __attribute__((vector_size(kLanes * sizeof(float)), aligned(alignof(float)), may_alias));
+
+inline Floats read(const float* at) { return *reinterpret_cast<const Loose*>(at); }
+inline void write(float* at, Floats v) { *reinterpret_cast<Loose*>(at) = v; }
+inline Floats fused(float a, Floats b, Floats c) {
+#if BITPROP_LEVEL_NUMBER >= 2
+    return _mm512_fmadd_ps(_mm512_set1_ps(a), b, c);
+#elif BITPROP_LEVEL_NUMBER == 1
+    return _mm256_fmadd_ps(_mm256_set1_ps(a), b, c);
+#else
+    return Floats{__builtin_fmaf(a, b[0], c[0])};
+#endif
+}
 
 constexpr Index kSums = 8;  // in registers: as many as two units of four cycles each work on at once
 constexpr Index kStrip = kSums * kLanes;
@@ -55,9 +45,8 @@ template <class Place>
 inline void run(const Place* __restrict place, const float* __restrict value, Index begin, Index end,
                 const float* __restrict rows, Floats (&sums)[kSums]) {
     for (Index n = begin; n < end; ++n) {
-        const Floats factor = copies(value[n]);
         const float* const row = rows + static_cast<Index>(place[n]) * kPanel;
-        for (Index i = 0; i < kSums; ++i) sums[i] = fused(factor, read(row + i * kLanes), sums[i]);
+        for (Index i = 0; i < kSums; ++i) sums[i] = fused(value[n], read(row + i * kLanes), sums[i]);
     }
 }
 
@@ -134,8 +123,8 @@ void turn(const ByRow& from, Index rows, Index inputs, Index segments, const ByI
 
 // Zero, unless a number was not finite.
 struct Doubt {
-    Floats worst = nothing();
-    void look(const float* at) { worst = plus(worst, minus(read(at), read(at))); }
+    Floats worst = {};
+    void look(const float* at) { worst += read(at) - read(at); }
     bool is_none() const {
         float lanes[kLanes], sum = 0.0f;
         write(lanes, worst);
@@ -195,13 +184,12 @@ void multiply(const ByRow& x, Index rows, Index segments, const float* panel, co
             const float* before = begun;  // without a bias the first sum is not added to anything: to a zero
             Index n = begin;
             for (Index s = 0; s < segments; ++s) {
-                Floats sums[kSums];
-                for (Floats& sum : sums) sum = nothing();
+                Floats sums[kSums] = {};
                 run(x.input, x.value, n, ends[s], panel + strip, sums);
                 n = ends[s];
                 for (Index i = 0; i < kSums; ++i) {
                     const Index at = strip + i * kLanes;
-                    write(to + at, plus(read(before + at), sums[i]));
+                    write(to + at, read(before + at) + sums[i]);
                 }
                 before = to;
             }
@@ -233,12 +221,11 @@ void collect(const ByInput& x, Index first, Index last, const float* g, float* t
         const Index begin = x.begins[k], end = x.begins[k + 1];
         if (begin == end) continue;
         for (Index strip = 0; strip < kPanel; strip += kStrip) {
-            Floats sums[kSums];
-            for (Floats& sum : sums) sum = nothing();
+            Floats sums[kSums] = {};
             run(x.row, x.value, begin, end, g + strip, sums);
             for (Index i = 0; i < kSums; ++i) {
                 float* const at = total + strip + i * kLanes;
-                write(at, plus(read(at), sums[i]));
+                write(at, read(at) + sums[i]);
             }
         }
     }
