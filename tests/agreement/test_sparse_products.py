@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bitprop import kernels
 from bitprop.nn import SpikingNetwork
@@ -75,7 +76,7 @@ def test_lists_are_used_where_the_order_is_known() -> None:
 
 
 def _listed(x: Tensor, segment: int = 384) -> Any:
-    found = _sparse._listed(x, segment)
+    found = _sparse.lists(x, segment)
     assert found is not None
     return found
 
@@ -241,6 +242,47 @@ def test_lists_are_freed_by_the_backward_pass() -> None:
     assert held()
     loss.backward()
     assert not held()
+
+
+def _gradients(network: SpikingNetwork, x: Tensor) -> list[Tensor]:
+    network.zero_grad()
+    network(x)[0].sum().backward()
+    return [parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None]
+
+
+@fused
+def test_hooks_get_everything_that_is_saved() -> None:
+    """Nothing is kept beside what they were given, and that stays as it was."""
+    network, x = SpikingNetwork((784, 256, 10)), (numbers(5, 128, 784) != 0.0).float()
+    expected = _gradients(network, x)
+    packed: list[tuple[Tensor, Tensor]] = []
+
+    def pack(tensor: Tensor) -> int:
+        packed.append((tensor, tensor.clone()))
+        return len(packed) - 1
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda n: packed[n][0]):
+        found = _gradients(network, x)
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert packed
+    assert all(torch.equal(given, then) for given, then in packed)
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: t, lambda t: torch.zeros_like(t) if t.shape == x.shape else t
+    ):
+        found = _gradients(network, x)
+    assert bool((expected[0] != 0.0).any())
+    assert not bool((found[0] != 0.0).any())
+
+
+@fused
+def test_checkpoints_have_the_same_gradients() -> None:
+    network, x = SpikingNetwork((784, 256, 10)), (numbers(5, 128, 784) != 0.0).float()
+    expected = _gradients(network, x)
+    network.zero_grad()
+    checkpoint(network, x, use_reentrant=False)[0].sum().backward()
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, gradient)
 
 
 def test_what_the_kernels_refuse() -> None:

@@ -6,7 +6,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.autograd.function import Function
 
-__all__ = ["has_dispatch_mode", "has_mode", "is_traced", "is_transformed", "is_watched"]
+__all__ = ["has_dispatch_mode", "has_mode", "has_saving_hooks", "is_traced", "is_transformed", "is_watched"]
 
 
 def is_traced() -> bool:
@@ -27,6 +27,12 @@ def has_mode() -> bool:
 def is_transformed() -> bool:
     """Whether a transform of ``torch.func`` is running."""
     return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def has_saving_hooks() -> bool:
+    """Whether what autograd functions save goes through hooks; where PyTorch does not say, it may."""
+    ask = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return ask is None or ask(False) is not None
 
 
 def is_watched() -> bool:

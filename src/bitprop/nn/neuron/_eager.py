@@ -4,7 +4,8 @@
     SpikingLayer     ``x W^T + b`` and a neuron over all time steps
 
 A layer has its currents to itself: going forward the surrogate's slopes take their place, going back the gradients
-take that of the slopes.  So one tensor ``[T, B, H]`` is kept besides the spikes, and nothing is computed twice.
+take that of the slopes.  So one tensor ``[T, B, H]`` is kept besides the spikes, and nothing is computed twice.  Where
+hooks take what is saved (``torch.autograd.graph.saved_tensors_hooks``) it stays as it is, and nothing is kept besides.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ class SpikingLayer(Function):
         shape = (*x.shape[:2], weight.shape[0])
         current = _operators.room_for(shape, x)
         rows = _sparse.linear(x.flatten(0, 1), weight, bias, current.view(-1, shape[2]))
-        ctx.rows = rows if ctx.needs_input_grad[1] else None
+        ctx.is_hooked, ctx.is_listed = _watched.has_saving_hooks(), rows is not None
+        ctx.rows = rows if ctx.needs_input_grad[1] and not ctx.is_hooked else None
         out = _operators.room_for(shape, x)
         constants = (beta, second, theta)
         slope = None
@@ -111,7 +113,8 @@ class SpikingLayer(Function):
         x, weight, _, *constants = arguments
         by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
         width = weight.shape[0]
-        pulled = slope if slope is not None and not _keeps_graph() else _operators.room_for(grad.shape, grad)
+        is_last = not (ctx.is_hooked or _keeps_graph())
+        pulled = slope if slope is not None and is_last else _operators.room_for(grad.shape, grad)
         sums = grad.new_empty(grad.shape[1:]) if by_bias else None
         kernels.extension().spiking_pull(
             handed(grad),
@@ -127,8 +130,12 @@ class SpikingLayer(Function):
         g_x = _operators.room_for(x.shape, x) if by_x else None
         if g_x is not None:
             torch.mm(flat, weight, out=g_x.view(-1, x.shape[2]))
-        g_weight = _sparse.weight_gradient(ctx.rows, flat, x.flatten(0, 1)) if by_weight else None
-        if not _keeps_graph():
+        g_weight = None
+        if by_weight:
+            x = x.flatten(0, 1)
+            rows = _sparse.lists(x) if ctx.is_hooked and ctx.is_listed else ctx.rows
+            g_weight = _sparse.weight_gradient(rows, flat, x)
+        if is_last:
             ctx.rows = None  # as autograd frees what it saved
         return (
             g_x,

@@ -20,7 +20,7 @@ from torch import Tensor
 from bitprop import kernels
 from bitprop.nn.neuron._operators import handed, lent
 
-__all__ = ["DENSEST", "ORDERS", "forget", "linear", "weight_gradient"]
+__all__ = ["DENSEST", "ORDERS", "forget", "linear", "lists", "weight_gradient"]
 
 DENSEST = 0.3
 """Share of numbers that are not zero, in every chunk of rows, up to which lists are made of them."""
@@ -39,8 +39,8 @@ def forget() -> None:
     _found.clear()
 
 
-def _listed(x: Tensor, segment: int) -> Any:
-    """Lists of the numbers of x, or ``None``: too many."""
+def lists(x: Tensor, segment: int = ORDERS[-1]) -> Any:
+    """Lists of the numbers of x, or ``None``: too many.  The weight's gradient is the same for every segment."""
     native = kernels.extension()
     most = max(1, int(DENSEST * native.SPARSE_ROWS * x.shape[1]))
     rows = native.SparseRows(handed(x), min(segment, x.shape[1]), most, torch.get_num_threads())
@@ -85,7 +85,7 @@ def _order(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> int |
         if not bool(torch.isfinite(expected).all()):
             return None
         for segment in tuple(tried):
-            rows = _listed(given, segment)
+            rows = lists(given, segment)
             if rows is None or not _try(rows, weight, bias, found) or not torch.equal(found, expected):
                 tried.remove(segment)
     return max(tried, default=0)
@@ -123,13 +123,13 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Any:
         key = (x.shape, outputs, bias is None, *_setting())
         known = _found.get(key, None if len(_found) < _MOST_TRIED else 0)
         order: int | None = ORDERS[0] if known is None else known
-        rows = _listed(x, order) if order else None
+        rows = lists(x, order) if order else None
         if rows is not None and known is None:
             rows = None  # its memory is for the trial
             order = _order(x, weight, bias, out)
             if order is not None:
                 _found[key] = order
-            rows = _listed(x, order) if order else None
+            rows = lists(x, order) if order else None
     if rows is None or not _try(rows, weight, bias, out):
         _dense(x, weight, bias, out)
         return None
