@@ -18,9 +18,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("spikingjelly")
 pytest.importorskip("sinabs")
 
-from bitprop.errors import RangeError, ToolNotFoundError  # noqa: E402
-from bitprop.verification.peers._probes import Probe, disagreements, run_probes, script  # noqa: E402
-from bitprop.verification.peers._run import KINDS, Finding, PeerAudit  # noqa: E402
+from bitprop.errors import ToolNotFoundError  # noqa: E402
+from bitprop.verification.peers._probes import script  # noqa: E402
+from bitprop.verification.peers._run import KINDS, PeerAudit  # noqa: E402
 from bitprop.verification.peers.sinabs import audit_sinabs  # noqa: E402
 from bitprop.verification.peers.spikingjelly import audit_spikingjelly  # noqa: E402
 from bitprop.verification.replay import check_tangent_replay  # noqa: E402
@@ -500,36 +500,3 @@ def test_a_missing_framework_is_an_error(framework: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(importlib.metadata, "version", missing)
     with pytest.raises(ToolNotFoundError, match=f"pip install {framework}"):
         AUDITS[framework]()
-
-
-def probe(measure: Callable[..., tuple[float, float]], key: str = "x.y") -> Probe:
-    return Probe(key, "a.B", "forward", "says", "found", measure)
-
-
-def both(_framework: Any) -> tuple[float, float]:
-    return 2.0, 2.0
-
-
-def off(_framework: Any) -> tuple[float, float]:
-    return 2.0, 3.0
-
-
-def lost(_framework: Any) -> tuple[float, float]:
-    return 2.0, math.nan
-
-
-def broken(_framework: Any) -> tuple[float, float]:
-    raise AttributeError("moved")
-
-
-def test_a_probe_that_does_not_run_is_no_finding() -> None:
-    measured = list(run_probes([probe(both), probe(off), probe(lost), probe(broken)], None))
-    assert [item.agrees for item in measured] == [True, False, False, True]
-    assert measured[3].problem == "AttributeError: moved"
-    (found,) = disagreements(measured)
-    assert (found.probes, found.subjects, math.isinf(found.worst.error)) == (2, ("a.B",), True)
-
-
-def test_a_finding_has_a_kind() -> None:
-    with pytest.raises(RangeError, match="expected a kind among gradient"):
-        Finding("k", "f", "1", "nonsense", (), "", "", 0.0, 0.0, "")

@@ -16,15 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bitprop.artifacts import canonical_json, sha256_bytes
-from bitprop.graph.random import random_document, random_inputs
+from bitprop.artifacts import sha256_bytes
 from bitprop.handoff import audit as audit_module
 from bitprop.handoff._files import with_self_digest
-from bitprop.handoff.audit import AuditResult, audit_folder
+from bitprop.handoff.audit import audit_folder
 from bitprop.handoff.checks import Check, Evidence
 from bitprop.handoff.evidence import EvidencePaths, build_evidence, write_evidence
-from bitprop.handoff.export import export_network
 from bitprop.handoff.reference_task import TaskArguments
+from helpers.handoffs import failed, load, rejected, store
 
 ARGUMENTS = TaskArguments(bitstream_length=64, steps=6, learning_rate=0.4)
 BENCHMARK, EXPORT, REGRESSION = "benchmark.json", "export.json", "regression.json"
@@ -85,27 +84,6 @@ def kept_results() -> Iterator[None]:
 @pytest.fixture
 def folder(pristine: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(pristine, tmp_path / "results"))
-
-
-def rejected(folder: Path, *, simulate: bool = False) -> AuditResult:
-    result = audit_folder(folder, simulate=simulate)
-    assert result.status == "fail", result.to_text()
-    assert not result.passed
-    return result
-
-
-def failed(result: AuditResult) -> set[str]:
-    return {check.name for check in result.failures}
-
-
-def load(path: Path) -> dict[str, Any]:
-    fields = json.loads(path.read_text(encoding="utf-8"))
-    assert isinstance(fields, dict)
-    return fields
-
-
-def store(path: Path, fields: Mapping[str, Any]) -> None:
-    path.write_text(canonical_json(fields), encoding="utf-8")
 
 
 def entry(path: Path) -> dict[str, Any]:
@@ -466,66 +444,3 @@ def test_folders_nested_too_deep(folder: Path) -> None:
     deep.mkdir(parents=True)
     (deep / "x").write_text("x", encoding="utf-8")
     assert "readable" in failed(rejected(folder))
-
-
-# --- an exported network --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    document = random_document(5, max_layers=2)
-    inputs = random_inputs(document, 5)
-    folder = tmp_path_factory.mktemp("exported") / "handoff"
-    labels = np.zeros(5, dtype=np.int64)
-    export_network(document, folder, inputs_raw=inputs, labels=labels, extra={"run": "a"})
-    return folder
-
-
-def test_every_file_of_an_exported_network(exported: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
-    assert audit_folder(folder, simulate=False).status == "incomplete"
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        for mutant in (bytes([content[0] ^ 1]) + content[1:], content[:-1]):
-            path.write_bytes(mutant)
-            rejected(folder)
-        path.unlink()
-        rejected(folder)
-        path.write_bytes(content)
-    (folder / "extra").write_text("x", encoding="utf-8")
-    rejected(folder)
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "check"),
-    [
-        ("hardware_measurement_claimed", True, "hardware_measurement_claimed"),
-        ("extra", {"hardware_measurement_claimed": True}, "hardware_measurement_claimed"),
-        ("extra", [], "manifest_derived"),
-        ("samples", 6, "manifest_derived"),
-        ("shape", [1], "manifest_derived"),
-        ("network", "other", "manifest_derived"),
-        ("schema_version", "9", "manifest"),
-        ("files", [], "file_hashes"),
-        ("files", {"a": 1}, "file_hashes"),
-        ("surprise", 1, "manifest_derived"),
-    ],
-)
-def test_manifest_edits_with_a_fitting_digest(
-    exported: Path, tmp_path: Path, path: str, value: Any, check: str
-) -> None:
-    folder = Path(shutil.copytree(exported, tmp_path / "copy"))
-    fields = load(folder / "handoff_manifest.json")
-    fields[path] = value
-    store(
-        folder / "handoff_manifest.json",
-        with_self_digest({key: item for key, item in fields.items() if key != "content_sha256"}),
-    )
-    assert check in failed(rejected(folder))
-
-
-def test_an_exported_network_passes(exported: Path, require_tool: Callable[[str], str]) -> None:
-    require_tool("iverilog")
-    result = audit_folder(exported)
-    assert result.passed, result.to_text()
-    assert result.kind == "network"

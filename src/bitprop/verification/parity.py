@@ -21,21 +21,14 @@ import numpy.typing as npt
 
 from bitprop._checks import check_integer
 from bitprop.artifacts import write_text
-from bitprop.errors import ParityError, RangeError, SimulationError
+from bitprop.errors import ParityError, RangeError
 from bitprop.formats import IntArray
-from bitprop.graph.fold import folded_accumulators
-from bitprop.graph.interpret import Result, check_inputs, layer_accumulators, layer_inputs, run, run_layer
+from bitprop.graph.interpret import Result, check_inputs, layer_inputs, run, run_layer
 from bitprop.graph.spec import DenseLayer, Document
 from bitprop.graph.timing import latency_cycles, schedule
 from bitprop.hdl import alone_name, generate_alone
-from bitprop.toolchain import (
-    UNKNOWN,
-    AbstractSimulator,
-    CompiledDesign,
-    SimulationResult,
-    scratch_folder,
-    simulator_of,
-)
+from bitprop.toolchain import UNKNOWN, AbstractSimulator, scratch_folder, simulator_of
+from bitprop.verification._parity_difference import expected_trace, first_cycle, first_difference
 
 __all__ = [
     "Mismatch",
@@ -299,18 +292,6 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Difference:
-    """Where two results first differ; ``layer`` counts within the simulated chain."""
-
-    layer: int | None
-    name: str
-    sample: int
-    neuron: int | None
-    expected: int
-    actual: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Job:
     document: Document
     rtl_dir: Path
@@ -377,9 +358,9 @@ class _Job:
                 if alone is None
                 else [self.document.layers[alone].name]
             )
-            difference = _first_difference(expected, actual, timing, names)
+            difference = first_difference(expected, actual, timing, names)
             if difference is None and self.stall:
-                difference = _first_difference(expected, design.run(inputs, stall=self.stall), None, names)
+                difference = first_difference(expected, design.run(inputs, stall=self.stall), None, names)
             mismatch = None
             if difference is not None:
                 # the samples before it run again too: a register that one sample leaves behind may be the fault
@@ -387,10 +368,8 @@ class _Job:
                 cycle, should, did = None, None, None
                 if self.simulator.sees_inside and difference.layer is not None and difference.neuron is not None:
                     layer = self.document.layers[difference.layer if alone is None else alone]
-                    expected_trace = _expected_trace(
-                        layer, values_of(difference.sample, difference.layer), difference.neuron
-                    )
-                    cycle, should, did = _first_cycle(design, seen, difference.layer, expected_trace)
+                    trace = expected_trace(layer, values_of(difference.sample, difference.layer), difference.neuron)
+                    cycle, should, did = first_cycle(design, seen, difference.layer, trace)
                 mismatch = Mismatch(
                     simulator=self.simulator.name,
                     sample=difference.sample,
@@ -430,71 +409,3 @@ def _copy_design(source: Path, target: Path) -> None:
     for path in sorted(source.iterdir()):
         if path.suffix in (".v", ".f", ".cpp", ".hex") and path.is_file():
             shutil.copyfile(path, target / path.name)
-
-
-def _first_difference(
-    expected: Result, actual: SimulationResult, timing: tuple[IntArray, IntArray] | None, names: list[str]
-) -> _Difference | None:
-    """The earliest layer, in it the earliest sample, in that the lowest neuron; then decision, then latency.
-
-    Without ``timing`` cycles may be any.
-    """
-    if len(expected.layers) != len(actual.layers):
-        raise SimulationError(f"expected results of {len(expected.layers)} layers, got {len(actual.layers)}")
-    for index, name in enumerate(names):
-        should = np.concatenate((expected.accumulators[index], expected.layers[index]), axis=1)
-        did = np.concatenate((actual.accumulators[index], actual.layers[index]), axis=1)
-        if should.shape != did.shape:
-            raise SimulationError(f"expected {should.shape} integers from layer {index} ({name}), got {did.shape}")
-        wrong = np.argwhere(should != did)
-        if len(wrong):
-            sample, column = (int(value) for value in wrong[0])
-            neuron = column % expected.layers[index].shape[1]
-            # what the layer hands on, when that is wrong too: it is what a user sees
-            shown, seen = expected.layers[index][sample, neuron], actual.layers[index][sample, neuron]
-            if shown == seen:
-                shown, seen = should[sample, column], did[sample, column]
-            return _Difference(index, name, sample, neuron, int(shown), int(seen))
-    compared = [("decision", expected.decision, actual.decision)]
-    if timing is not None:
-        compared.append(("latency", timing[1] - timing[0], actual.latency_cycles))
-        compared.append(("decision_cycle", timing[1], actual.decision_cycles))
-    for name, one, other in compared:
-        wrong = np.argwhere(one != other)
-        if len(wrong):
-            sample = int(wrong[0, 0])
-            return _Difference(None, name, sample, None, int(one[sample]), int(other[sample]))
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Trace:
-    """One neuron's accumulator as it should be, and where the testbench's trace shows it."""
-
-    first_row: int
-    column: int
-    expected: IntArray
-
-
-def _expected_trace(layer: DenseLayer, values_raw: IntArray, neuron: int) -> _Trace:
-    if layer.fold is None:
-        history = layer_accumulators(layer, values_raw[None], layer.activation_source.width)
-        return _Trace(0, neuron, np.concatenate(history)[:, neuron])
-    group, column = divmod(neuron, layer.fold.neurons_per_cycle)
-    expected = folded_accumulators(layer, values_raw, neuron)
-    return _Trace(group * len(expected), column, expected)
-
-
-def _first_cycle(
-    design: CompiledDesign, inputs: IntArray, layer: int, trace: _Trace
-) -> tuple[int | None, int | None, int | None]:
-    """First cycle whose accumulator of the neuron is wrong, with both values; ``None`` when all are right."""
-    traces = design.run(inputs, trace_sample=len(inputs) - 1).traces
-    if len(traces) <= layer:
-        return None, None, None
-    did = traces[layer][trace.first_row : trace.first_row + len(trace.expected), trace.column]
-    wrong = np.argwhere(did != trace.expected[: len(did)])
-    if not len(wrong):
-        return None, None, None
-    cycle = int(wrong[0, 0])
-    return cycle, int(trace.expected[cycle]), int(did[cycle])
