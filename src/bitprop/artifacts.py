@@ -21,6 +21,7 @@ __all__ = [
     "EVIDENCE_LOCAL_PARITY",
     "EVIDENCE_SYNTHESIS",
     "canonical_json",
+    "check_target",
     "evidence",
     "read_json",
     "sha256_bytes",
@@ -109,6 +110,28 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     return target
 
 
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that :func:`write_bytes` could not write, before hours are spent on its content; nothing is made.
+
+    Raises:
+        ArtifactError: it is no file's name, something else lies there, or its folder cannot be made or written.
+
+    Example:
+        >>> check_target("results/area.json")
+    """
+    target = Path(path)
+    try:
+        if target.name in ("", "..") or (target.exists() and not target.is_file()):
+            raise ArtifactError(
+                f"expected the path of a file to write, got {os.fspath(path)!r}, which is none; add a file's name"
+            )
+        folder = next(parent for parent in target.absolute().parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise ArtifactError(f"cannot write {target}: {folder} is no folder to write to; choose another one")
+    except OSError as error:
+        raise ArtifactError(f"cannot write {target}: {error.strerror}; choose another path") from error
+
+
 def write_text(path: str | os.PathLike[str], content: str) -> Path:
     """UTF-8 form of :func:`write_bytes`."""
     return write_bytes(path, content.encode("utf-8"))
@@ -132,7 +155,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ArtifactError(f"expected a JSON file at {target}, found none; write it again") from None
     except OSError as error:
         raise ArtifactError(f"cannot read {target}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or an integer of thousands of digits
         raise ArtifactError(f"expected JSON in {target}, got something else ({error}); write it again") from error
     if not isinstance(value, dict):
         raise ArtifactError(f"expected a JSON object in {target}, got {type(value).__name__}; write it again")

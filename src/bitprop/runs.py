@@ -23,7 +23,7 @@ from bitprop._checks import check_real
 from bitprop.artifacts import evidence, read_json, sha256_file, write_json, write_text
 from bitprop.budget import BudgetConstraint, plan, planned_document
 from bitprop.data import Dataset, is_table, load_dataset, load_held_out
-from bitprop.errors import ArtifactError, ConfigError, DataError
+from bitprop.errors import ArtifactError, BitpropError, ConfigError, DataError
 from bitprop.graph.timing import latency_cycles
 from bitprop.handoff.export import Manifest, export_network
 from bitprop.handoff.refold import Choice
@@ -183,19 +183,26 @@ def train_run(
     if first:
         _check_folder(root, config, resume=resume)
     data = data if data is not None else dataset_of(config)
-    if first and not resume:
+    started = first and not resume
+    made = not root.exists()
+    if started:
         config.save(root / CONFIG)
     resume = resume and (root / CHECKPOINT).is_file()
     budget = config.budget
-    result = train(
-        config,
-        data,
-        folder=root,
-        resume=resume,
-        on_epoch=on_epoch,
-        on_batch=on_batch,
-        constraint=None if budget is None else lambda network: BudgetConstraint(network, budget),
-    )
+    try:
+        result = train(
+            config,
+            data,
+            folder=root,
+            resume=resume,
+            on_epoch=on_epoch,
+            on_batch=on_batch,
+            constraint=None if budget is None else lambda network: BudgetConstraint(network, budget),
+        )
+    except BitpropError:
+        if started and not (root / CHECKPOINT).exists():
+            _leave(root, made)
+        raise
     run = Run(root, config, result.network, data.scale, data.digest())
     if first:
         config.save(root / CONFIG)
@@ -207,6 +214,13 @@ def train_run(
     if torch.distributed.is_initialized():
         torch.distributed.barrier()  # the folder is whole when any process goes on
     return run, result
+
+
+def _leave(root: Path, made: bool) -> None:
+    """Take back a run that never had an epoch, so that the corrected command finds the folder as it was."""
+    (root / CONFIG).unlink(missing_ok=True)
+    if made and not any(root.iterdir()):
+        root.rmdir()
 
 
 def _check_folder(root: Path, config: RunConfig, *, resume: bool) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bitprop.artifacts import (
     EVIDENCE_LOCAL_PARITY,
     canonical_json,
+    check_target,
     evidence,
     read_json,
     sha256_bytes,
@@ -94,14 +95,30 @@ def test_json_round_trips(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"{", "something else"), (b"[1]", "got list"), (b"\xff", "something else"), (b"[" * 100_000, "something else")],
-    ids=["cut", "list", "binary", "deep"],
+    [
+        (b"{", "something else"),
+        (b"[1]", "got list"),
+        (b"\xff", "something else"),
+        (b"[" * 100_000, "something else"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "something else"),
+    ],
+    ids=["cut", "list", "binary", "deep", "digits"],
 )
 def test_unreadable_json_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=words):
         read_json(path)
+
+
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for target in ("", ".", "..", "/", tmp_path, tmp_path / "file" / "x.json", "/dev/null", "a" * 5000):
+        with pytest.raises(ArtifactError, match=r"choose|add a file's name"):
+            check_target(target)
+    for target in (tmp_path / "file", tmp_path / "new" / "deep" / "x.json"):
+        check_target(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

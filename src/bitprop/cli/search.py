@@ -50,11 +50,13 @@ def search(
     Trainings are kept beside it as they end, in a folder of the same name with .trials; the same command goes on after
     them if it was interrupted, and so does one with more trials. Delete the folder when it is not needed any more.
     """
+    from bitprop.artifacts import check_target
     from bitprop.design_search import search_design
     from bitprop.presets import preset_path
     from bitprop.runs import dataset_of, override, use_threads
     from bitprop.training.config import load_config
 
+    check_target(output)
     use_threads(threads)
     chosen = override(load_config(preset_path(config) if config in PRESETS else config))
     data = dataset_of(chosen)

@@ -61,7 +61,7 @@ def synth(
 
     An estimate by the named open-source tools; nothing is measured on a chip.
     """
-    from bitprop.artifacts import write_json
+    from bitprop.artifacts import check_target, write_json
     from bitprop.errors import RangeError
     from bitprop.handoff.board import build_for_board, check_build_folder, write_build
     from bitprop.handoff.synthesis import implement_path
@@ -73,6 +73,8 @@ def synth(
         raise RangeError("expected --board without --device and --freq, which it decides; leave them out")
     if build is not None:
         check_build_folder(build)
+    if output is not None:
+        check_target(output)
     with WorkProgress(quiet=as_json) as progress:
         common: dict[str, Any] = {
             "seeds": range(1, seeds + 1),

@@ -242,7 +242,7 @@ def with_architecture(document: Document, layers: Mapping[str, Parallel | Folded
     unknown = sorted(set(layers) - set(names))
     if unknown:
         raise DocumentError(
-            f"expected layers among {', '.join(names)}, got {', '.join(unknown)}; name those of the list"
+            f"expected layers among {', '.join(names)}, got {', '.join(map(repr, unknown))}; name those of the list"
         )
     fields = document.to_dict()
     fields.pop("architecture", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bitprop.errors import RangeError
+from bitprop.errors import ArtifactError, RangeError
 from bitprop.handoff._files import check_replaceable, new_folder, read_snapshot, write_files
 from bitprop.handoff.checks import load_network_document
 from bitprop.hdl.bench import cocotb_bench
@@ -23,11 +23,18 @@ def _is_bench(folder: Path) -> bool:
 def bench_folder(handoff: str | os.PathLike[str], kind: str = "cocotb") -> Path:
     """Where the bench of a handoff lies: beside it, since the handoff's own files are accounted for one by one.
 
+    Raises:
+        ArtifactError: nothing can lie beside it.
+
     Example:
         >>> str(bench_folder("out/handoff"))
         'out/handoff_cocotb'
     """
     path = Path(handoff)
+    if path.name in ("", ".."):  # "." and the like have a name only as a whole path
+        path = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
+    if not path.name:
+        raise ArtifactError(f"expected a handoff folder with a place beside it, got {path}; choose another folder")
     return path.with_name(f"{path.name}_{kind}")
 
 

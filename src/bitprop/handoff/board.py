@@ -13,7 +13,7 @@ from bitprop.errors import SynthesisError
 from bitprop.handoff._files import check_replaceable, new_folder, write_files
 from bitprop.handoff.synthesis import rtl_of
 from bitprop.hdl.serial import BoardPort, board_bench, board_top, serial_library
-from bitprop.toolchain.board import Board, board_of, pack
+from bitprop.toolchain.board import PACKERS, Board, board_of, pack
 from bitprop.toolchain.cache import ResultCache
 from bitprop.toolchain.flow import Implementation, Surroundings, implement
 from bitprop.toolchain.shell import SHELL
@@ -104,6 +104,7 @@ def build_for_board(
     chosen = board_of(board)
     port = port_of(chosen, baud)
     port.check()  # before anything is read or computed
+    PACKERS[chosen.device.family].locate()
     document, design = rtl_of(path)
     files = {**serial_library(), f"{SHELL}.v": board_top(document, port, SHELL)}
     implementation = implement(

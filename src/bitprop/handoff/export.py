@@ -175,7 +175,8 @@ def expected_vectors(
         truth = np.asarray(labels)
         if truth.shape != (len(inputs),) or truth.dtype.kind not in "iu":
             raise ShapeError(
-                f"expected labels as integers of shape [{len(inputs)}], got {truth.dtype} of shape {list(truth.shape)}"
+                f"expected labels as integers of shape [{len(inputs)}], got {truth.dtype} of shape "
+                f"{list(truth.shape)}; give one for each sample"
             )
         classes = document.layers[-1].out_features
         fields["labels"] = [check_integer("a label", label, 0, classes - 1) for label in truth.tolist()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from bitprop._checks import check_integer, shortened
-from bitprop.errors import ConfigError, RangeError
+from bitprop.errors import ArtifactError, ConfigError, RangeError
+from bitprop.formats import IntArray
 from bitprop.graph.architecture import Architecture, Parallel
 from bitprop.graph.choose import choose_folds, fold_all, parse_fold
 from bitprop.graph.fold import with_architecture
@@ -62,7 +64,8 @@ class Choice:
         """The document in this architecture.
 
         Raises:
-            RangeError: a target beside other wishes, or one that no fold meets; fields of a fold without a fold.
+            RangeError: a target beside other wishes, or one that no fold meets; fields of a fold, or loadable weights,
+            without a fold.
             DocumentError: no such layer, or a fold that does not fit.
         """
         if self.is_empty:
@@ -70,6 +73,10 @@ class Choice:
         folded = self._folded(document)
         if self.weights is None:
             return folded
+        if self.weights == "loadable" and all(layer.fold is None for layer in folded.layers):
+            raise RangeError(
+                "expected a folded layer for loadable weights, got parallel ones, whose weights are gates; fold one"
+            )
         changed = {
             layer.name: layer.fold.model_copy(update={"weights": self.weights}) for layer in folded.layers if layer.fold
         }
@@ -109,7 +116,7 @@ def load_choice(
         file: TOML with a table ``[layers.NAME]`` for each layer: ``kind`` and the fields of a fold; or ``None``.
 
     Raises:
-        RangeError: an unknown kind, or a text that is no layer.
+        RangeError: an unknown kind, a text that is no layer, or a layer twice.
         ConfigError: the file cannot be read or says something else.
     """
     if kind not in (None, "parallel", "folded"):
@@ -117,7 +124,11 @@ def load_choice(
     if weights not in (None, "rom", "loadable"):
         raise RangeError(f"expected weights to be rom or loadable, got {weights!r}; choose one")
     chosen: dict[str, Architecture | Mapping[str, int]] = {} if file is None else _read(file)
-    chosen.update(parse_fold(text) for text in layers)
+    asked = [parse_fold(text) for text in layers]
+    twice = [name for name, count in Counter(name for name, _ in asked).items() if count > 1]
+    if twice:
+        raise RangeError(f"expected each layer once, got {twice[0]!r} more often; leave all but one of them out")
+    chosen.update(asked)
     given = {key: value for key, value in fold.items() if value is not None}
     memory: Literal["rom", "loadable"] | None = None if weights is None else "rom" if weights == "rom" else "loadable"
     return Choice("parallel" if kind == "parallel" else "folded" if kind else None, given, chosen, cycles, memory)
@@ -126,7 +137,7 @@ def load_choice(
 def _read(file: str | os.PathLike[str]) -> dict[str, Architecture | Mapping[str, int]]:
     try:
         fields = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"expected TOML with a table [layers.NAME] for each layer in {file}, got: {error}") from error
     tables = fields.get("layers")
     if set(fields) != {"layers"} or not isinstance(tables, dict):
@@ -169,7 +180,7 @@ def export_again(
         samples: at most so many test vectors; ``None``: all of the folder's, 100 for a document.
 
     Raises:
-        ArtifactError: no such folder, or an output folder that holds something else.
+        ArtifactError: no such folder, labels that are none, or an output folder that holds something else.
         DocumentError: no valid document, or a fold that does not fit.
         RangeError: see :meth:`Choice.apply`; the output is the source.
     """
@@ -182,12 +193,24 @@ def export_again(
     files = read_snapshot(path).files
     document = choice.apply(load_network_document(files))
     inputs = parse_inputs(require_file(files, INPUTS_FILE))[:samples]
-    labels = parse_json(EXPECTED_FILE, require_file(files, EXPECTED_FILE)).get("labels")
+    labels = _labels(files)
     extra = parse_json(MANIFEST_FILE, require_file(files, MANIFEST_FILE)).get("extra")
     return export_network(
         document,
         output,
         inputs_raw=inputs,
-        labels=None if labels is None else np.asarray(labels[: len(inputs)], dtype=np.int64),
+        labels=None if labels is None else labels[: len(inputs)],
         extra=extra,
     )
+
+
+def _labels(files: Mapping[str, bytes]) -> IntArray | None:
+    """The labels of a handoff's test vectors, if it has any."""
+    labels = parse_json(EXPECTED_FILE, require_file(files, EXPECTED_FILE)).get("labels")
+    if labels is None:
+        return None
+    if not isinstance(labels, list) or not all(type(label) is int and 0 <= label < 1 << 31 for label in labels):
+        raise ArtifactError(
+            f"expected labels as a list of classes in {EXPECTED_FILE}, got {shortened(labels)}; export the run again"
+        )
+    return np.array(labels, dtype=np.int64)

@@ -13,10 +13,10 @@ from typing import Any
 from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence
 from bitprop.errors import RangeError, SynthesisError, ToolTimeoutError
 from bitprop.toolchain.cache import ResultCache
-from bitprop.toolchain.device import Device
-from bitprop.toolchain.nextpnr import Placement, place_and_route
+from bitprop.toolchain.device import Device, device_of
+from bitprop.toolchain.nextpnr import NEXTPNR, Placement, place_and_route
 from bitprop.toolchain.shell import SHELL, wrap
-from bitprop.toolchain.yosys import Say, Synthesis, cells_of, synthesise, too_small
+from bitprop.toolchain.yosys import YOSYS, Say, Synthesis, cells_of, synthesise, too_small
 
 __all__ = ["RESULT_SCHEMA", "Implementation", "Surroundings", "implement"]
 
@@ -138,8 +138,11 @@ def implement(
         raise RangeError("expected at least one placement seed, got none; give one")
     tell = on_step or (lambda _what, _done, _total: None)
     total = len(chosen) + 1
+    part = device if isinstance(device, Device) else device_of(device)
+    for tool in (YOSYS, NEXTPNR[part.family]):
+        tool.locate()  # before hours of the other one's work
     tell("synthesis", 0, total)
-    synthesis = synthesise(files, top, device, timeout=timeout, cache=cache, say=say)
+    synthesis = synthesise(files, top, part, timeout=timeout, cache=cache, say=say)
     synthesis.check_fits()
     shell = None if surroundings is None else surroundings.shell
     wrapped = wrap(synthesis, shell, timeout=timeout, cache=cache, say=say)

@@ -30,6 +30,7 @@ from bitprop._checks import check_identifier, check_integer
 from bitprop.errors import ShapeError, SimulationError
 from bitprop.formats import IntArray
 from bitprop.toolchain._process import run_tool, scratch_folder
+from bitprop.toolchain.file_list import listed_files
 
 __all__ = ["PORTS_ONLY", "UNKNOWN", "AbstractSimulator", "CompiledDesign", "SimulationResult", "parse_results"]
 
@@ -326,12 +327,6 @@ def design_files(name: str, folder: Path) -> list[str]:
     Raises:
         SimulationError: there is no usable ``files.f``.
     """
-    try:
-        listed = (folder / "files.f").read_text(encoding="ascii").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SimulationError(f"expected a file list files.f beside the design, got none ({error})") from error
-    missing = [entry for entry in listed if not (folder / entry).is_file()]
-    if missing:
-        raise SimulationError(f"expected every file of files.f beside it, missing {missing}; emit the network again")
+    listed = listed_files(folder, SimulationError)
     top = [] if f"{name}.v" in listed else [f"{name}.v"]
     return [*listed, *top, f"{name}_tb.v"]

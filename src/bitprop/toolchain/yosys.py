@@ -22,6 +22,7 @@ from bitprop.errors import SynthesisError
 from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder, wheel_version
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.device import DEVICES, Cells, Device, count_cells, device_of
+from bitprop.toolchain.file_list import listed_files
 
 __all__ = [
     "YOSYS",
@@ -131,11 +132,10 @@ def read_design(folder: Path | str, name: str) -> dict[str, bytes]:
     """
     root = Path(folder)
     try:
-        listed = (root / "files.f").read_text(encoding="ascii").split()
-        found = {entry: (root / entry).read_bytes() for entry in listed}
+        found = {entry: (root / entry).read_bytes() for entry in listed_files(root, SynthesisError)}
         data = sorted(path for path in root.iterdir() if path.suffix in _DATA)
         found.update({path.name: path.read_bytes() for path in data})
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, SynthesisError) as error:
         raise SynthesisError(
             f"expected the emitted network {name!r} in {root}, with files.f and every file of it, got {error}; emit it "
             "there first"

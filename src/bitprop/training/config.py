@@ -30,6 +30,17 @@ _Length = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_flags(cls, value: object) -> object:
+        if _has_flag(value):  # pydantic would read it as 0 or 1
+            raise ValueError("expected a number or a text, not true or false")
+        return value
+
+
+def _has_flag(value: object) -> bool:
+    return any(map(_has_flag, value)) if isinstance(value, list | tuple) else isinstance(value, bool)
+
 
 class DataConfig(_Section):
     """Section ``[data]``.
@@ -295,7 +306,7 @@ def load_config(path: str | os.PathLike[str]) -> RunConfig:
         fields = tomllib.loads(target.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"expected a configuration file at {target}, found none; check the path") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"expected TOML in {target}: {error}") from error
     config = parse_config(fields, str(target))
     source = Path(config.data.source)

@@ -259,7 +259,7 @@ def load_claim(path: str | os.PathLike[str]) -> Claim:
         raise ConfigError(f"expected a claim at {file}, found no file; write one or leave --claim out") from None
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror}; check the path") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"expected TOML in {file}, got something else ({error})") from None
     try:
         return _claim_from(values)
