@@ -15,6 +15,7 @@ from hypothesis import configuration, settings
 
 if TYPE_CHECKING:
     from bitprop.verification.peers import PeerAudit
+    from helpers.warm_python import WarmPython
 
 # Hypothesis keeps its examples out of the tree that pytest collects; its choices are the same in every run.
 configuration.set_hypothesis_home_dir(Path(__file__).parents[1] / "build" / "hypothesis")
@@ -65,6 +66,15 @@ def peer_audit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Peer
     folder = tmp_path_factory.getbasetemp()
     # each process of a run with several has a folder of its own inside the common one
     return functools.partial(shared_audit, folder=folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[WarmPython]:
+    """``python.run("page.py", folder=here)`` runs a program in a process of its own that need not import torch."""
+    from helpers.warm_python import WarmPython
+
+    with WarmPython() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

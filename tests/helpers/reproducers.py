@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from bitprop.verification.peers import PeerAudit
+from bitprop.verification.peers import Finding, PeerAudit
+from helpers.warm_python import WarmPython
 
-__all__ = ["check_reproducers", "run_scripts"]
+__all__ = ["check_reproducers", "run_as_file", "run_scripts"]
 
 RUNNER = """
 import contextlib, io, json, sys
@@ -30,20 +29,20 @@ json.dump(results, open(sys.argv[2], "w"))
 """
 
 
-def run_scripts(sources: list[str], folder: Path) -> list[tuple[int, dict[str, float]]]:
+def run_scripts(python: WarmPython, sources: list[str], folder: Path) -> list[tuple[int, dict[str, float]]]:
     """Run scripts one after the other in one process without this package, and read the numbers that they print."""
     (folder / "sources.json").write_text(json.dumps(sources), encoding="utf-8")
-    arguments = [sys.executable, "-c", RUNNER, str(folder / "sources.json"), str(folder / "results.json")]
-    run = subprocess.run(arguments, capture_output=True, text=True, timeout=300, cwd=folder)
+    (folder / "runner.py").write_text(RUNNER, encoding="utf-8")
+    run = python.run(folder / "runner.py", "sources.json", "results.json", folder=folder)
     assert run.returncode == 0, run.stderr[-2000:]
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return [(code, {k: float(v) for k, v in re.findall(r"^(\w+) +(\S+)$", text, re.M)}) for code, text in results]
 
 
-def check_reproducers(audit: PeerAudit, folder: Path) -> None:
+def check_reproducers(python: WarmPython, audit: PeerAudit, folder: Path) -> None:
     """Every script imports its framework and torch only, shows the finding's numbers, and exits 1."""
     sources = [finding.reproducer for finding in audit.findings]
-    for finding, (code, numbers) in zip(audit.findings, run_scripts(sources, folder), strict=True):
+    for finding, (code, numbers) in zip(audit.findings, run_scripts(python, sources, folder), strict=True):
         lines = re.findall(r"^(?:import|from) .*$", finding.reproducer, re.M)
         imports = {line.split()[1].split(".")[0] for line in lines}
         allowed = {audit.framework, "torch", "math", "copy", "typing", "collections", "warnings", "__future__"}
@@ -51,3 +50,12 @@ def check_reproducers(audit: PeerAudit, folder: Path) -> None:
         assert code == 1, finding.key
         assert numbers["documented"] == pytest.approx(finding.documented, rel=1e-6), finding.key
         assert numbers["computed"] == pytest.approx(finding.computed, rel=1e-6, nan_ok=True), finding.key
+
+
+def run_as_file(python: WarmPython, finding: Finding, folder: Path) -> None:
+    """The finding's script runs as a file, prints its numbers, and exits 1."""
+    script = folder / "reproducer.py"
+    script.write_text(finding.reproducer, encoding="utf-8")
+    run = python.run(script, folder=folder, timeout=120)
+    assert run.returncode == 1, run.stderr[-2000:]
+    assert run.stdout.startswith("documented ")

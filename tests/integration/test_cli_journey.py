@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from bitprop.cli import app
 from bitprop.training.loop import METRICS
+from helpers.warm_python import WarmPython
 
 COMPARED = ("model.safetensors", "metrics.jsonl", "config.toml", "summary.json")
 SETTINGS = """
@@ -159,26 +161,25 @@ main()
 """
 
 
-def interrupted(config: Path, folder: Path, number: signal.Signals, after: int) -> subprocess.CompletedProcess[str]:
+def interrupted(
+    python: WarmPython, config: Path, folder: Path, number: signal.Signals, after: int
+) -> subprocess.CompletedProcess[str]:
     """Train in another process, and send it a signal once so many epochs are on disk."""
-    program = [sys.executable, "-c", SLOWED, str(after)]
-    command = [*program, "train", str(config), "-o", str(folder), "--threads", "1"]
-    process = subprocess.Popen(
-        [*command, "--resume"] if folder.exists() else command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        # a shell may have told its background jobs, and so this one, to ignore it
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    with process:
+
+    def interrupt(process: int) -> None:
         until = time.monotonic() + 100
-        while process.poll() is None and lines(folder / METRICS) < after and time.monotonic() < until:
-            time.sleep(0.005)
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=100)
-    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            while lines(folder / METRICS) < after and time.monotonic() < until:
+                os.kill(process, 0)
+                time.sleep(0.005)
+            os.kill(process, number)
+
+    script = folder.parent / "slowed.py"
+    script.write_text(SLOWED, encoding="utf-8")
+    arguments = [script, str(after), "train", config, "-o", folder, "--threads", "1"]
+    if folder.exists():
+        arguments.append("--resume")
+    return python.run(*arguments, folder=folder.parent, meanwhile=interrupt, timeout=200)
 
 
 @pytest.mark.parametrize(
@@ -191,11 +192,11 @@ def interrupted(config: Path, folder: Path, number: signal.Signals, after: int) 
     ids=["int", "term", "kill"],
 )
 def test_interrupted_and_resumed_gives_the_same_bytes(
-    long: Path, tmp_path: Path, signals: list[tuple[signal.Signals, int]]
+    long: Path, tmp_path: Path, python: WarmPython, signals: list[tuple[signal.Signals, int]]
 ) -> None:
     folder = tmp_path / "run"
     for number, after in signals:
-        done = interrupted(long / "c.toml", folder, number, after)
+        done = interrupted(python, long / "c.toml", folder, number, after)
         assert done.stdout == ""
         assert "Traceback" not in done.stderr
         if number is signal.SIGKILL:

@@ -7,12 +7,9 @@ example (``examples/NAME.py``) is the output of that program.
 from __future__ import annotations
 
 import importlib
-import os
 import re
 import runpy
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from test_readme import PAGES, WARNINGS, Block, fenced_blocks, outputs_of, progr
 
 from bitprop.training.config import BudgetConfig, RunConfig
 from bitprop.verification.peers import PeerAudit
+from helpers.warm_python import WarmPython
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -29,11 +27,8 @@ SEPARATOR = "-- end of block --"
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?%?")
 
 
-def run(command: list[str], folder: Path) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=600, check=False, env=environment
-    )
+def run(python: WarmPython, script: Path, folder: Path, warn: Sequence[str] = ()) -> str:
+    done = python.run(script, folder=folder, warn=warn)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -61,9 +56,9 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize("name", ["check_an_estimator.py", "joint_layer.py"])
-def test_examples_print_what_their_page_shows(name: str, tmp_path: Path) -> None:
+def test_examples_print_what_their_page_shows(name: str, tmp_path: Path, python: WarmPython) -> None:
     """Words and integers to the letter, fractions to a tenth: they come out of training or sampling."""
-    printed, shown = words(run([sys.executable, str(ROOT / "examples" / name)], tmp_path)), words(shown_output(name))
+    printed, shown = words(run(python, ROOT / "examples" / name, tmp_path)), words(shown_output(name))
     assert [_NUMBER.sub("#", line) for line in printed] == [_NUMBER.sub("#", line) for line in shown]
     ours, theirs = (_NUMBER.findall("\n".join(lines)) for lines in (printed, shown))
     for one, other in zip(ours, theirs, strict=True):
@@ -73,10 +68,10 @@ def test_examples_print_what_their_page_shows(name: str, tmp_path: Path) -> None
             assert one == other
 
 
-def test_a_table_becomes_verilog(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+def test_a_table_becomes_verilog(tmp_path: Path, python: WarmPython, require_tool: Callable[[str], str]) -> None:
     """The design that training chooses may differ from machine to machine; that it is right everywhere may not."""
     require_tool("iverilog")
-    printed = words(run([sys.executable, str(ROOT / "examples" / "csv_to_verilog.py")], tmp_path))
+    printed = words(run(python, ROOT / "examples" / "csv_to_verilog.py", tmp_path))
     shown = words(shown_output("csv_to_verilog.py"))
     assert [line.split()[0] for line in printed] == [line.split()[0] for line in shown]
     accuracy = re.fullmatch(r"bit-true accuracy (\d\.\d+) in \d+ cycles", printed[2])
@@ -101,14 +96,15 @@ def pages_with_output() -> list[Any]:
 
 @pytest.mark.parametrize("pairs", pages_with_output())
 def test_pages_show_what_their_python_prints(
-    pairs: list[tuple[Block, Block | None]], tmp_path: Path, require_tool: Callable[[str], str]
+    pairs: list[tuple[Block, Block | None]], tmp_path: Path, python: WarmPython, require_tool: Callable[[str], str]
 ) -> None:
     if any("icarus" in block.code for block, _ in pairs):
         require_tool("iverilog")
     # the separator is printed where the fence was, so that every line keeps its number in the page
     blocks = [replace(block, code=f"{block.code}\nprint({SEPARATOR!r})") for block, _ in pairs]
-    (tmp_path / "page.py").write_text(program_of(blocks), encoding="utf-8")
-    printed = run([sys.executable, *WARNINGS, "page.py"], tmp_path).split(f"{SEPARATOR}\n")
+    page = tmp_path / "page.py"
+    page.write_text(program_of(blocks), encoding="utf-8")
+    printed = run(python, page, tmp_path, WARNINGS).split(f"{SEPARATOR}\n")
     for (block, after), output in zip(pairs, printed[:-1], strict=True):
         if after is not None:
             assert words(output) == words(after.code), f"block at line {block.line}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,8 @@ from bitprop.verification.peers import (  # noqa: E402
 )
 from bitprop.verification.peers._probes import script  # noqa: E402
 from bitprop.verification.peers.norse import audit_norse, norse_probes  # noqa: E402
-from helpers.reproducers import run_scripts  # noqa: E402
+from helpers.reproducers import run_as_file, run_scripts  # noqa: E402
+from helpers.warm_python import WarmPython  # noqa: E402
 
 VERSION = "1.1.0"
 # tested through the modules or functions that use them, or no part of a network's dynamics
@@ -114,20 +113,19 @@ def test_each_subject_is_told_once_for_each_finding(audit: PeerAudit) -> None:
 
 
 @pytest.mark.parametrize("key", ["stdp_step_conv2d.default", "adjoint.import", "lift.pickle", "arguments.names"])
-def test_a_script_that_imports_more_of_norse_runs_as_a_file(key: str, audit: PeerAudit, tmp_path: Path) -> None:
+def test_a_script_that_imports_more_of_norse_runs_as_a_file(
+    key: str, audit: PeerAudit, tmp_path: Path, python: WarmPython
+) -> None:
     of_version()
     (finding,) = [finding for finding in audit.findings if finding.key == f"norse.{key}"]
-    (tmp_path / "reproducer.py").write_text(finding.reproducer, encoding="utf-8")
-    run = subprocess.run([sys.executable, "reproducer.py"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert run.returncode == 1, run.stderr[-2000:]
-    assert run.stdout.startswith("documented ")
+    run_as_file(python, finding, tmp_path)
 
 
-def test_the_script_of_a_statement_that_holds_exits_0(audit: PeerAudit, tmp_path: Path) -> None:
+def test_the_script_of_a_statement_that_holds_exits_0(audit: PeerAudit, tmp_path: Path, python: WarmPython) -> None:
     found = keys(audit)
     probes = [probe for probe in norse_probes() if probe.key.removeprefix("norse.") not in found][::9]
     sources = [script(probe, package="norse.torch", alias="nt") for probe in probes]
-    results = run_scripts(sources, tmp_path)
+    results = run_scripts(python, sources, tmp_path)
     assert [probe.key for probe, (code, _) in zip(probes, results, strict=True) if code] == []
     assert len(probes) > 25
 

@@ -18,6 +18,7 @@ from bitprop.verification.peers._probes import script  # noqa: E402
 from bitprop.verification.peers.norse import audit_norse  # noqa: E402
 from bitprop.verification.peers.snntorch import audit_snntorch, snntorch_probes  # noqa: E402
 from helpers.reproducers import check_reproducers, run_scripts  # noqa: E402
+from helpers.warm_python import WarmPython  # noqa: E402
 
 VERSIONS = {"snntorch": "1.0.0", "norse": "1.1.0"}
 
@@ -227,9 +228,9 @@ def test_nothing_right_is_blamed(framework: str, audits: dict[str, PeerAudit]) -
 
 @pytest.mark.parametrize("framework", VERSIONS)
 def test_every_reproducer_shows_its_numbers_without_us(
-    framework: str, audits: dict[str, PeerAudit], tmp_path: Path
+    framework: str, audits: dict[str, PeerAudit], tmp_path: Path, python: WarmPython
 ) -> None:
-    check_reproducers(audits[framework], tmp_path)
+    check_reproducers(python, audits[framework], tmp_path)
 
 
 @pytest.mark.parametrize("framework", VERSIONS)
@@ -258,14 +259,14 @@ def test_an_audit_leaves_no_trace() -> None:
     assert torch.equal(rng, torch.get_rng_state())
 
 
-def test_the_script_of_a_statement_that_holds_exits_0(tmp_path: Path) -> None:
+def test_the_script_of_a_statement_that_holds_exits_0(tmp_path: Path, python: WarmPython) -> None:
     probes = [
         probe
         for probe in snntorch_probes()
         if probe.key in ("snntorch.Synaptic.zero", "snntorch.FastSigmoid.derivative")
     ]
     sources = [script(probe, package="snntorch", alias="snntorch") for probe in probes]
-    assert [code for code, _ in run_scripts(sources, tmp_path)] == [0] * len(probes)
+    assert [code for code, _ in run_scripts(python, sources, tmp_path)] == [0] * len(probes)
     assert len(probes) >= 3
 
 

@@ -24,7 +24,8 @@ from bitprop.verification.peers._run import KINDS, PeerAudit  # noqa: E402
 from bitprop.verification.peers.sinabs import audit_sinabs  # noqa: E402
 from bitprop.verification.peers.spikingjelly import audit_spikingjelly  # noqa: E402
 from bitprop.verification.replay import check_tangent_replay  # noqa: E402
-from helpers.reproducers import check_reproducers, run_scripts  # noqa: E402
+from helpers.reproducers import check_reproducers, run_as_file, run_scripts  # noqa: E402
+from helpers.warm_python import WarmPython  # noqa: E402
 
 VERSIONS = {"spikingjelly": "2.0.0", "sinabs": "3.1.3"}
 AUDITS: dict[str, Callable[[], PeerAudit]] = {"spikingjelly": audit_spikingjelly, "sinabs": audit_sinabs}
@@ -198,26 +199,24 @@ def test_a_finding_can_be_read_and_kept(framework: str, audits: dict[str, PeerAu
 
 @pytest.mark.parametrize("framework", AUDITS)
 def test_every_reproducer_shows_its_numbers_without_us(
-    framework: str, audits: dict[str, PeerAudit], tmp_path: Path
+    framework: str, audits: dict[str, PeerAudit], tmp_path: Path, python: WarmPython
 ) -> None:
-    check_reproducers(audits[framework], tmp_path)
+    check_reproducers(python, audits[framework], tmp_path)
 
 
 @pytest.mark.parametrize("framework", AUDITS)
-def test_a_reproducer_runs_as_a_file(framework: str, audits: dict[str, PeerAudit], tmp_path: Path) -> None:
-    finding = audits[framework].findings[0]
-    (tmp_path / "reproducer.py").write_text(finding.reproducer, encoding="utf-8")
-    run = subprocess.run([sys.executable, "reproducer.py"], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert run.returncode == 1, run.stderr[-2000:]
-    assert run.stdout.startswith("documented ")
+def test_a_reproducer_runs_as_a_file(
+    framework: str, audits: dict[str, PeerAudit], tmp_path: Path, python: WarmPython
+) -> None:
+    run_as_file(python, audits[framework].findings[0], tmp_path)
 
 
-def test_the_script_of_a_statement_that_holds_exits_0(tmp_path: Path) -> None:
+def test_the_script_of_a_statement_that_holds_exits_0(tmp_path: Path, python: WarmPython) -> None:
     from bitprop.verification.peers._spikingjelly_neurons import neuron_probes
 
     probes = [probe for probe in neuron_probes() if probe.subject in ("neuron.LIFNode", "neuron.KLIFNode")][::13]
     sources = [script(probe, package="spikingjelly.activation_based", alias="sj") for probe in probes]
-    assert [code for code, _ in run_scripts(sources, tmp_path)] == [0] * len(probes)
+    assert [code for code, _ in run_scripts(python, sources, tmp_path)] == [0] * len(probes)
 
 
 def keep_inputs(self: Any, x_seq: Any) -> Any:

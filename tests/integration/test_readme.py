@@ -10,10 +10,7 @@ A block that cannot be tested says so on the line before its fence::
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,11 +19,14 @@ from typing import Any
 
 import pytest
 
+from helpers.command_line import run
+from helpers.warm_python import WarmPython
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKER = re.compile(r"<!-- not tested: \S.* -->")
 # A warning in an example's own code is an error; what libraries warn of while imported is not its doing.
-WARNINGS = ("-W", "error:::__main__")
+WARNINGS = ("error:::__main__",)
 _FENCE = re.compile(r"(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<info>[^`]*)")
 
 
@@ -121,13 +121,12 @@ SILENT = [case for case in pages_with("python") if not shows_output(case.values[
 
 
 @pytest.mark.parametrize(("page", "blocks"), SILENT)
-def test_python_blocks_run(page: Path, blocks: list[Block], tmp_path: Path) -> None:
+def test_python_blocks_run(page: Path, blocks: list[Block], tmp_path: Path, python: WarmPython) -> None:
     script = tmp_path / f"{page.stem}.py"
     script.write_text(program_of(blocks), encoding="utf-8")
     work = tmp_path / "work"
     work.mkdir()
-    command = [sys.executable, *WARNINGS, str(script)]
-    result = subprocess.run(command, cwd=work, capture_output=True, text=True, timeout=600, check=False)
+    result = python.run(script, folder=work, warn=WARNINGS)
     assert result.returncode == 0, f"{page.name}, lines as in the page:\n{result.stdout}\n{result.stderr}"
 
 
@@ -158,11 +157,12 @@ def test_shell_blocks_name_what_exists(page: Path, blocks: list[Block]) -> None:
 def unknown_options(arguments: list[str]) -> list[str]:
     """Subcommand and options that the command's own help does not know."""
     names = arguments[:1] if arguments and not arguments[0].startswith("-") else []
-    command = [sys.executable, "-m", "bitprop", *names, "--help"]
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in (("COLUMNS", "200"), ("NO_COLOR", "1"), ("TERM", "dumb")):
+            patch.setenv(variable, value)
+        result = run(*names, "--help")
     shown = " ".join(["bitprop", *names])
-    if result.returncode != 0:
+    if result.exit_code != 0:
         return [shown]
     options = {word.split("=")[0] for word in arguments if word.startswith("--")}
     return [f"{shown} {option}" for option in sorted(options) if not re.search(rf"{option}\b", result.stdout)]
