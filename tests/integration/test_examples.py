@@ -142,8 +142,9 @@ def test_generated_tables_are_up_to_date(refresh: dict[str, Any], page: Path) ->
         )
 
 
-@pytest.mark.parametrize("bug", [None, "scale_1.001", "truncated"])
-def test_rows_of_the_table_of_planted_bugs_are_up_to_date(refresh: dict[str, Any], bug: str | None) -> None:
+# that every check passes the right network, the row above these, is what the mutants' tests say
+@pytest.mark.parametrize("bug", ["scale_1.001", "truncated"])
+def test_rows_of_the_table_of_planted_bugs_are_up_to_date(refresh: dict[str, Any], bug: str) -> None:
     parts: dict[str, str] = {}
     for page in PAGES:
         parts |= refresh["parts_of"](page.read_text(encoding="utf-8"))

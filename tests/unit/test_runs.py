@@ -226,20 +226,29 @@ def test_a_tampered_run_is_not_read(run: Path) -> None:
         load_run(run)
 
 
-def test_processes_of_one_job_share_a_folder(tmp_path: Path) -> None:
-    """Whoever comes second must not take the first one's files for somebody else's."""
+def test_torchrun_with_two_processes(tmp_path: Path) -> None:
+    """One network, though each process has half of each batch; the same files as always, though they share a folder:
+    whoever comes second must not take the first one's files for somebody else's."""
     script = tmp_path / "job.py"
     script.write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_runs import blobs, config\n"
+        f"import os, sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import test_runs, test_training_loop\n"
+        "from bitprop.nn.storage import save_network\n"
         "from bitprop.runs import train_run\n"
-        f"for resume in (False, True): train_run(config(), {str(tmp_path / 'run')!r}, data=blobs(), resume=resume)\n",
+        "from bitprop.training.loop import train\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        "for resume in (False, True):\n"
+        "    train_run(test_runs.config(), 'run', data=test_runs.blobs(), resume=resume)\n"
+        "result = train(test_training_loop.config(), test_training_loop.blobs(), folder='loop')\n"
+        "save_network(result.network, 'rank' + os.environ['RANK'])\n",
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     load_run(tmp_path / "run")
+    assert (tmp_path / "rank0").read_bytes() == (tmp_path / "rank1").read_bytes()
+    assert len((tmp_path / "loop" / METRICS).read_text(encoding="utf-8").splitlines()) == 9
 
 
 # --- evaluation, baselines, conversion ------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -151,27 +149,6 @@ def test_patience_stops_and_the_best_weights_are_kept() -> None:
     finish = [entry for entry in result.history if entry.phase == "finish"]
     best = min(finish, key=lambda entry: entry.validation_loss or math.inf)
     assert finish[-1].epoch - best.epoch == 3
-
-
-def test_torchrun_with_two_processes_trains_one_network(tmp_path: Path) -> None:
-    """Two processes, half of each batch each: the same files as always, and a network that works."""
-    script = tmp_path / "job.py"
-    script.write_text(
-        "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_training_loop import blobs, config\n"
-        "from bitprop.nn.storage import save_network\n"
-        "from bitprop.training.loop import train\n"
-        "import os\n"
-        f"result = train(config(), blobs(), folder={str(tmp_path / 'run')!r})\n"
-        f"save_network(result.network, {str(tmp_path)!r} + '/rank' + os.environ['RANK'])\n",
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (tmp_path / "rank0").read_bytes() == (tmp_path / "rank1").read_bytes()
-    assert len((tmp_path / "run" / METRICS).read_text(encoding="utf-8").splitlines()) == 9
 
 
 def test_bad_checkpoints_are_refused(tmp_path: Path) -> None:

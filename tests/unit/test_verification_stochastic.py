@@ -19,7 +19,7 @@ from bitprop.nn.slope import local_slope
 from bitprop.training.sc_estimators import ESTIMATORS, StreamProductLoss, make_estimator
 from bitprop.training.sc_estimators.score_function import ScoreFunction
 from bitprop.verification.result import GradientVerificationResult
-from bitprop.verification.stochastic import verify_estimator, verify_sc
+from bitprop.verification.stochastic import _check_replay, verify_estimator, verify_sc
 from bitprop.verification.stochastic_streams import check_stream_closed_form, check_stream_counts, pathwise_gap
 
 # -- streams
@@ -133,11 +133,15 @@ def _jitter(module: SCNetwork | SCLinear, seed: int) -> None:
                 p.add_(torch.randn(p.shape, generator=generator) * 0.2)
 
 
+def _data(width: int, outputs: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    x = torch.rand(4, width, generator=torch.Generator().manual_seed(seed + 1))
+    return x, torch.rand(4, outputs, generator=torch.Generator().manual_seed(seed + 2)) * 2.0
+
+
 def _verify(
     module: SCNetwork | SCLinear, width: int, outputs: int, seed: int = 0
 ) -> dict[str, GradientVerificationResult]:
-    x = torch.rand(4, width, generator=torch.Generator().manual_seed(seed + 1))
-    target = torch.rand(4, outputs, generator=torch.Generator().manual_seed(seed + 2)) * 2.0
+    x, target = _data(width, outputs, seed)
     results = verify_sc(module, x, target, nn.functional.mse_loss, seed=seed, directions=1)
     assert [result.name for result in results] == NAMES
     return {result.name: result for result in results}
@@ -260,9 +264,7 @@ def test_a_wrong_local_slope_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     assert results["sc_sampled_gradient"].status == "PASS"
 
 
-@pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
-@pytest.mark.parametrize("place", range(1, 8))
-def test_a_wrong_gradient_of_the_native_mixture_fails(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+def _with_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch, place: int) -> SCNetwork:
     right = _Mixed.backward
 
     def wrong(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -275,7 +277,20 @@ def test_a_wrong_gradient_of_the_native_mixture_fails(monkeypatch: pytest.Monkey
     monkeypatch.setattr(_Mixed, "backward", staticmethod(wrong))
     network = SCNetwork((5, 4, 2), lengths=(8, 64), encodings=("bipolar", "unipolar"), correlation_range=(-0.2, 0.2))
     _jitter(network, 3)
-    results = _verify(network, 5, 2)
+    return network
+
+
+@pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
+@pytest.mark.parametrize("place", range(1, 8))
+def test_a_wrong_gradient_of_the_native_mixture_fails(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    x, target = _data(5, 2)
+    network = _with_a_wrong_gradient(monkeypatch, place)
+    assert _check_replay(network, "bit_true", x, target, nn.functional.mse_loss, 1, 0).status == "FAIL"
+
+
+@pytest.mark.skipif(not kernels.levels()[1:], reason=kernels.why_not() or "none")
+def test_a_wrong_gradient_of_the_native_mixture_fails_in_its_mode_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = _verify(_with_a_wrong_gradient(monkeypatch, 1), 5, 2)
     assert {name for name, result in results.items() if result.status == "FAIL"} == {"sc_bit_true_gradient"}
 
 

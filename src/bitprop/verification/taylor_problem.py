@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -111,6 +112,17 @@ def numeric_derivative(
     return DirectionalDerivative(*best, evaluations, flat)
 
 
+def _copies(model: nn.Module) -> Callable[[], nn.Module]:
+    """Deep copies of a model that nobody changes; its empty tables, of hooks mostly, would take most of the time."""
+    tables = [
+        value
+        for module in model.modules()
+        for value in vars(module).values()
+        if type(value) in (dict, OrderedDict, set, list) and not value
+    ]
+    return lambda: copy.deepcopy(model, {id(table): type(table)() for table in tables})
+
+
 def loss_of_model(
     model: nn.Module, inputs: Any, targets: Any, loss_fn: Callable[[Any, Any], Tensor], *, seed: int = 0
 ) -> tuple[ParameterLoss, dict[str, Tensor]]:
@@ -129,11 +141,15 @@ def loss_of_model(
     inputs, targets = (map_floats(lambda x: x.detach().double(), value) for value in (inputs, targets))
     positional, named = arguments_of(inputs)
     fixed = derive_seed(seed, "model randomness")
+    copied = _copies(master)
+    # torch.manual_seed takes longer than a small model: it notes the stack for devices that may come yet
+    on_cpu = all(tensor.is_cpu for tensor in (*master.parameters(), *master.buffers()))
+    seeded = torch.default_generator.manual_seed if on_cpu else torch.manual_seed
 
     def loss(parameters: Mapping[str, Tensor]) -> Tensor:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(fixed)
-            output = torch.func.functional_call(copy.deepcopy(master), dict(parameters), positional, named)
+            seeded(fixed)
+            output = torch.func.functional_call(copied(), dict(parameters), positional, named)
             return call_loss(loss_fn, output, targets)
 
     parameters = {name: p.detach().clone() for name, p in master.named_parameters() if p.requires_grad}
