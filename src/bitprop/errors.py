@@ -22,6 +22,7 @@ __all__ = [
     "SynthesisError",
     "ToolNotFoundError",
     "ToolTimeoutError",
+    "UnroutableError",
 ]
 
 
@@ -82,6 +83,10 @@ class SimulationError(BitpropError, RuntimeError):
 
 class SynthesisError(BitpropError, RuntimeError):
     """Synthesis or place-and-route failed: a program gave up, or the design does not fit the device."""
+
+
+class UnroutableError(SynthesisError):
+    """Placement or routing gave up with one seed; another one may do."""
 
 
 class ParityError(BitpropError, AssertionError):

@@ -22,6 +22,7 @@ BUILTIN = {
     "SynthesisError": RuntimeError,
     "ToolNotFoundError": FileNotFoundError,
     "ToolTimeoutError": TimeoutError,
+    "UnroutableError": RuntimeError,
 }
 
 

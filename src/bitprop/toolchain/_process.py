@@ -115,7 +115,9 @@ def run_tool(
             another); the message has the end of what it printed.
     """
     command = [os.fspath(argument) for argument in arguments]
-    shown = " ".join(command[:1] + [part if len(part) < 80 else f"{part[:77]}..." for part in command[1:12]])
+    shown = " ".join(
+        [Path(command[0]).name] + [part if len(part) < 80 else f"{part[:77]}..." for part in command[1:12]]
+    )
     with _interrupts_held() as release:
         try:
             process = subprocess.Popen(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bitprop.artifacts import EVIDENCE_SYNTHESIS, evidence
-from bitprop.errors import RangeError, SynthesisError, ToolTimeoutError
+from bitprop.errors import RangeError, SynthesisError, ToolTimeoutError, UnroutableError
 from bitprop.toolchain.cache import ResultCache
 from bitprop.toolchain.device import Device, device_of
 from bitprop.toolchain.nextpnr import NEXTPNR, Placement, place_and_route
@@ -46,7 +46,7 @@ class Implementation:
     Attributes:
         synthesis: the mapped design.
         placements: one for each seed that could be placed and routed.
-        failures: what became of the other seeds.
+        failures: why the others could not be placed and routed, or not in time.
     """
 
     synthesis: Synthesis
@@ -129,8 +129,8 @@ def implement(
     Raises:
         RangeError: an argument out of range.
         ToolNotFoundError: a program is not installed.
-        ToolTimeoutError: a step did not finish in time.
-        SynthesisError: the design does not fit, cannot be routed with any seed, or a program failed.
+        ToolTimeoutError: synthesis, or every seed, did not finish in time.
+        SynthesisError: the design does not fit, cannot be routed with any seed, or a program failed or was killed.
         ArtifactError: the cache cannot be written.
     """
     chosen = list(dict.fromkeys(seeds))
@@ -152,7 +152,7 @@ def implement(
             raise SynthesisError(too_small(f"{top} with what is around it", synthesis.device, needed, ", ".join(short)))
     placements: list[Placement] = []
     failures: dict[int, str] = {}
-    first: SynthesisError | ToolTimeoutError | None = None
+    first: UnroutableError | ToolTimeoutError | None = None
     for done, seed in enumerate(chosen, start=1):
         tell("place and route", done, total)
         try:
@@ -169,7 +169,7 @@ def implement(
                     say=say,
                 )
             )
-        except (SynthesisError, ToolTimeoutError) as error:
+        except (UnroutableError, ToolTimeoutError) as error:
             failures[seed] = str(error)
             first = first or error
     if not placements and first is not None:

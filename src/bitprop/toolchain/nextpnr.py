@@ -16,7 +16,7 @@ from typing import Any
 
 from bitprop._checks import check_integer, check_real
 from bitprop.artifacts import sha256_bytes
-from bitprop.errors import SynthesisError
+from bitprop.errors import SynthesisError, UnroutableError
 from bitprop.toolchain._process import Tool, run_tool, scratch_folder
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.device import Device
@@ -125,7 +125,8 @@ def place_and_route(
         RangeError: an argument out of range.
         ToolNotFoundError: nextpnr is not installed.
         ToolTimeoutError: it did not finish in time.
-        SynthesisError: the part is too small, the design cannot be routed, or the program failed.
+        UnroutableError: the design cannot be placed or routed with this seed.
+        SynthesisError: the part is too small, or the program failed.
         ArtifactError: the cache cannot be written.
     """
     part = synthesis.device
@@ -184,12 +185,12 @@ def _failure(message: str, synthesis: Synthesis) -> SynthesisError:
     """The program's failure with advice, where its words are known."""
     part: Device = synthesis.device
     if _NO_ROOM.search(message):
-        return SynthesisError(
+        return UnroutableError(
             f"expected {synthesis.top} to fit {part.name}, nextpnr found no room for all of it; choose a larger part, "
             f"or fold the design further. {message}"
         )
     if _NO_ROUTE.search(message):
-        return SynthesisError(
+        return UnroutableError(
             f"expected {synthesis.top} to be routable on {part.name}, nextpnr gave up; try other seeds, a lower "
             f"frequency, a larger part, or fold the design further. {message}"
         )
