@@ -2,21 +2,20 @@
 #include "mixture.h"
 
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
 #include "bindings.h"
 #include "dense.h"
+#include "designs.h"
 #include "levels.h"
 
 namespace nb = nanobind;
@@ -98,130 +97,6 @@ bool check(Level level) { return check_type<float>(level) && check_type<double>(
 Family family("mixture", check);
 
 template <class R>
-using Line = nb::ndarray<const R, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <class R>
-using Results = nb::ndarray<R, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using Integers = std::vector<std::int64_t>;
-
-// What both directions are given of the designs; `codes` by encoding, `shares` by encoding and length, the rest by
-// length.
-struct Designs {
-    Integers codes;
-    std::vector<double> shares;
-    Integers lengths, multipliers, shifts;
-    double gain;
-    std::vector<std::int64_t> limits;  // smallest and largest output integer
-    int precision_bits;
-
-    std::size_t encodings() const { return codes.size(); }
-
-    void check(std::size_t inputs) const {
-        const std::size_t count = lengths.size();
-        require(precision_bits >= 1 && precision_bits <= 16, "precision_bits: 1 .. 16");
-        require(shares.size() == codes.size() * count, "shares: one for each encoding and length");
-        require(multipliers.size() == count && shifts.size() == count && limits.size() == 2, "scales: one a length");
-        require(inputs >= 1 && inputs <= 65536, "x: 1 .. 65536 inputs");
-        for (const std::int64_t code : codes) require(code >= 0 && code <= 2, "codes: 0 .. 2");
-        for (std::size_t l = 0; l < count; ++l) {
-            require(lengths[l] >= 1 && lengths[l] * static_cast<std::int64_t>(inputs) <= INT32_MAX,
-                    "lengths: too long");
-            require(multipliers[l] >= 0 && multipliers[l] <= 65535 && shifts[l] >= 0 && shifts[l] <= 40, "scales");
-        }
-    }
-
-    // The view of one design; bias_raw is filled for it.
-    template <class R>
-    DesignView<R> view(std::size_t e, std::size_t l, std::size_t samples, std::size_t outputs, const R* bias,
-                       Integers& bias_raw) const {
-        const double length = static_cast<double>(lengths[l]), one = static_cast<double>(1 << precision_bits);
-        // 2**46 and a multiplier of 16 bits stay in 64; what is not a number counts as nothing here, and is seen in
-        // the real value
-        constexpr double most = 70368744177664.0;
-        bias_raw.resize(outputs);
-        for (std::size_t o = 0; o < outputs; ++o) {
-            const double found = std::nearbyint(static_cast<double>(bias[o]) * length / gain);
-            bias_raw[o] = found == found ? static_cast<std::int64_t>(std::min(std::max(found, -most), most)) : 0;
-        }
-        const bool scaled = shifts[l] > 0;
-        // as torch divides: the numbers of this type
-        const R unit = scaled ? static_cast<R>(1.0 / one) : static_cast<R>(gain) / static_cast<R>(lengths[l]);
-        return {samples,
-                outputs,
-                bias,
-                bias_raw.data(),
-                static_cast<R>(gain),
-                static_cast<R>(lengths[l]),
-                static_cast<R>(shares[e * lengths.size() + l]),
-                unit,
-                multipliers[l],
-                limits[0],
-                limits[1],
-                static_cast<int>(shifts[l]),
-                limits[0] < 0 ? R(-1) : R(0),
-                R(1)};
-    }
-};
-
-// So many samples at a time bound what a large batch takes beside its sums.
-constexpr std::size_t kSamples = 512;
-
-// body(first, samples) for each such part of the batch.
-template <class Body>
-void in_parts(std::size_t samples, const Body& body) {
-    for (std::size_t first = 0; first < samples; first += kSamples) body(first, std::min(kSamples, samples - first));
-}
-
-// The sums of all designs, [designs, B, O], for the way back: each part of the batch in 16 bits where all of its sums
-// fit, which those of short streams do.
-class KeptSums {
-  public:
-    KeptSums(std::size_t designs, std::size_t samples, std::size_t outputs)
-        : samples_(samples), outputs_(outputs), parts_(designs * of_design()) {}
-    KeptSums(const KeptSums&) = delete;
-
-    bool holds(std::size_t designs, std::size_t samples, std::size_t outputs) const {
-        return samples == samples_ && outputs == outputs_ && parts_.size() == designs * of_design();
-    }
-    bool filled() const {
-        return std::all_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.narrow || part.wide; });
-    }
-
-    // Sums of 32 bits at most.
-    void put(Level level, std::size_t design, std::size_t first, const std::int64_t* sums, std::size_t size) {
-        Part& part = parts_[at(design, first)];
-        part.narrow.reset(new std::int16_t[size]);
-        bytes_ += size * sizeof(std::int16_t);
-        if (BITPROP_CHOOSE(level, mixture_kernels).narrow(sums, size, part.narrow.get())) return;
-        part.narrow.reset();
-        part.wide.reset(new std::int32_t[size]);
-        bytes_ += size * (sizeof(std::int32_t) - sizeof(std::int16_t));
-        std::transform(sums, sums + size, part.wide.get(), [](std::int64_t s) { return static_cast<std::int32_t>(s); });
-    }
-
-    // In 32 bits: in `room`, or where they are.
-    const std::int32_t* get(Level level, std::size_t design, std::size_t first, std::size_t size,
-                            std::int32_t* room) const {
-        const Part& part = parts_[at(design, first)];
-        if (part.wide) return part.wide.get();
-        BITPROP_CHOOSE(level, mixture_kernels).widen(part.narrow.get(), size, room);
-        return room;
-    }
-
-    std::size_t bytes() const { return bytes_; }
-
-  private:
-    struct Part {
-        std::unique_ptr<std::int16_t[]> narrow;
-        std::unique_ptr<std::int32_t[]> wide;
-    };
-    std::size_t of_design() const { return (samples_ + kSamples - 1) / kSamples; }
-    std::size_t at(std::size_t design, std::size_t first) const { return design * of_design() + first / kSamples; }
-
-    std::size_t samples_, outputs_, bytes_ = 0;
-    std::vector<Part> parts_;
-};
-
-template <class R>
 struct Thresholds {
     std::vector<std::int32_t> values;
     bool inside;  // whether the reals are in the encoding's range
@@ -236,36 +111,45 @@ struct Thresholds {
     }
 };
 
-// tables, for each length: at the correlation; then, where its slope is asked for, of the sources' own numbers, and one
-// for each of `signs` with the weights' numbers those of the activations or their mirror image. Where a length
-// `goes_on`, its tables are of the cycles since the length before it, whose sums it begins with. Returned: for each
-// encoding, whether x and whether w are within its range.
-template <class R>
-std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
-                                           std::vector<const CountTable*> tables, Integers goes_on, Integers signs,
-                                           KeptSums& kept, std::optional<Results<R>> by_correlation, Result<R> out,
-                                           int threads) {
-    const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
-    const std::size_t count = designs.lengths.size(), each = signs.empty() ? 1 : 2 + signs.size();
-    designs.check(inputs);
-    require(w.shape(1) == inputs && bias.size() == outputs, "w, bias: [O, I], [O]");
-    require(tables.size() == count * each, "tables: as many for each length");
-    require(out.shape(0) == samples && out.shape(1) == outputs, "out: [B, O]");
-    require(kept.holds(designs.shares.size(), samples, outputs), "kept: [designs, B, O]");
-    require(by_correlation.has_value() == !signs.empty(), "by_correlation: with signs, and only with them");
-    require(signs.empty() || by_correlation->size() == designs.shares.size() * size, "by_correlation: [designs, B, O]");
-    require(goes_on.size() == count && (count == 0 || !goes_on[0]), "goes_on: one a length, not the first");
-    for (std::size_t at = 0; at < tables.size(); ++at) {
-        require(tables[at]->precision_bits() == designs.precision_bits, "tables: of this precision");
-        const std::int64_t before = goes_on[at / each] ? designs.lengths[at / each - 1] : 0;
-        require(static_cast<std::int64_t>(tables[at]->length()) == designs.lengths[at / each] - before,
-                "tables: of the lengths");
+// Sizes of a layer's matrices.
+struct Sizes {
+    std::size_t samples, inputs, outputs;
+    Sizes(const std::vector<std::size_t>& given) {
+        require(given.size() == 3, "sizes: [B, I, O]");
+        samples = given[0], inputs = given[1], outputs = given[2];
     }
+};
+
+// A tensor's numbers by their address: an array of each tensor would take longer to make than a small layer's sums.
+template <class R>
+struct At {
+    R* start;
+    At(std::uintptr_t address) : start(reinterpret_cast<R*>(address)) {}
+    R* data() const { return start; }
+    explicit operator bool() const { return start != nullptr; }
+};
+
+// What is kept of the step for the way back. x [B, I], w [O, I], bias [O], out [B, O].
+template <class R>
+std::unique_ptr<Pass> forward_of(const Designs& designs, std::vector<double> shares, double gain, double exact_gain,
+                                 const Sizes& sizes, At<const R> x, At<const R> w, At<const R> bias, At<R> out,
+                                 int threads) {
+    const auto [samples, inputs, outputs] = sizes;
+    const std::size_t count = designs.lengths.size(), each = designs.tables_each(), size = samples * outputs;
+    const Integers& signs = designs.signs;
+    designs.check_inputs(inputs);
+    require(shares.size() == designs.count(), "shares: one for each encoding and length");
     const Level level = family.level(), by_table = table_level();
     nb::gil_scoped_release released;
+    std::unique_ptr<Pass> pass(new Pass{std::move(shares), gain, std::vector<Scale>(count),
+                                        KeptSums(designs.count(), samples, outputs),
+                                        std::vector<std::pair<bool, bool>>(designs.encodings(), {true, true}),
+                                        Buffer(signs.empty() ? 0 : designs.count() * size * sizeof(R)), sizeof(R)});
+    for (std::size_t l = 0; designs.scale_bits > 0 && l < count; ++l) {
+        pass->scales[l] = Scale::of(exact_gain, designs.lengths[l], designs.precision_bits, designs.scale_bits);
+    }
     std::fill_n(out.data(), size, R(0));
-    std::vector<std::pair<bool, bool>> fits(designs.encodings(), {true, true});
-    if (size == 0) return fits;
+    if (size == 0) return pass;
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
     thread_local std::vector<std::int64_t> sums;
@@ -275,24 +159,25 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
     for (std::size_t e = 0; e < designs.encodings(); ++e) {
         const bool xnor = static_cast<SlopeCode>(designs.codes[e]) == SlopeCode::bipolar;
         const Matrix k_w = of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits);
-        fits[e].second = of_w.inside;
+        pass->inside[e].second = of_w.inside;
         in_parts(samples, [&](std::size_t first, std::size_t here) {
             const std::size_t part = here * outputs;
             const Matrix k_x =
                 of_x.make(level, x.data() + first * inputs, here, inputs, designs.codes[e], designs.precision_bits);
-            fits[e].first &= of_x.inside;
+            pass->inside[e].first &= of_x.inside;
             shared.renew();
             for (std::size_t l = 0; l < count; ++l) {
                 for (std::size_t table = 0; table < each; ++table) {
-                    Weights weights(*tables[l * each + table], k_w);
-                    dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &shared, goes_on[l] != 0);
+                    Weights weights(*designs.tables[l * each + table], k_w);
+                    dense(by_table, weights, k_x, xnor, sums.data() + table * part, threads, &shared,
+                          designs.goes_on[l] != 0);
                 }
                 const std::size_t design = e * count + l;
-                const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);
+                const DesignView<R> view = pass->view<R>(designs, e, l, here, outputs, bias.data(), bias_raw);
                 kernels(level, R()).finish(view, sums.data(), out.data() + first * outputs);
-                kept.put(level, design, first, sums.data(), part);
+                pass->sums.put(level, design, first, sums.data(), part);
                 if (signs.empty()) continue;
-                R* const slope = by_correlation->data() + design * size + first * outputs;
+                R* const slope = pass->by_correlation.as<R>() + design * size + first * outputs;
                 for (std::size_t i = 0; i < part; ++i) {
                     std::int64_t slopes = 0;
                     for (std::size_t s = 0; s < signs.size(); ++s) {
@@ -303,7 +188,7 @@ std::vector<std::pair<bool, bool>> forward(Reals<R> x, Reals<R> w, Line<R> bias,
             }
         });
     }
-    return fits;
+    return pass;
 }
 
 // In blocks of columns as SlopeLength has them; of the transposed matrix where `turned`.
@@ -326,47 +211,27 @@ void to_blocks(const R* from, std::size_t lines, std::size_t width, bool turned,
     }
 }
 
-// `numbers`: for each length the activations' and the weights'; `local`, by length, whether the slope is theirs. The
-// gradients of the mean products of the others are added up by encoding in `relaxed`; where all are, grad_x and grad_w
-// are left as they are. Returned: the gradients of the
-// shares, of the gain and of the correlation.
+// The gradients of the mean products of lengths that are not local are added up by encoding in `relaxed`, [encodings,
+// B, O]; where all are, grad_x and grad_w, either of which may be missing, are left as they are. Returned: the
+// gradients of the shares, of the gain and of the correlation.
 template <class R>
-std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias, const Designs& designs,
-                             Integers local, Line<std::int64_t> numbers, const KeptSums& kept,
-                             std::optional<Results<const R>> by_correlation, std::optional<Result<R>> grad_x,
-                             std::optional<Result<R>> grad_w, nb::ndarray<R, nb::ndim<1>, nb::c_contig> grad_bias,
-                             Results<R> relaxed, int threads) {
-    const std::size_t samples = x.shape(0), outputs = w.shape(0), inputs = x.shape(1), size = samples * outputs;
-    const std::size_t count = designs.lengths.size(), total = designs.shares.size();
-    designs.check(inputs);
-    require(w.shape(1) == inputs && bias.size() == outputs && grad_bias.size() == outputs, "w, bias: [O, I], [O]");
-    require(grad.shape(0) == samples && grad.shape(1) == outputs, "grad: [B, O]");
-    require(kept.holds(total, samples, outputs) && kept.filled() &&
-                (!by_correlation || by_correlation->size() == total * size),
-            "kept, by_correlation: [designs, B, O]");
-    require(!grad_x || (grad_x->shape(0) == samples && grad_x->shape(1) == inputs), "grad_x: [B, I]");
-    require(!grad_w || (grad_w->shape(0) == outputs && grad_w->shape(1) == inputs), "grad_w: [O, I]");
-    require(relaxed.size() == designs.encodings() * size, "relaxed: [encodings, B, O]");
-    require(local.size() == count, "local: one a length");
-    std::size_t held = 0;
-    for (std::size_t l = 0; l < count; ++l) {
-        held += 2 * static_cast<std::size_t>(designs.lengths[l]);
-        require(!local[l] || designs.lengths[l] <= static_cast<std::int64_t>(kSlopeLongest), "local: of short streams");
-    }
-    require(numbers.size() == held, "numbers: of both sides, for each length");
-    for (std::size_t t = 0; t < held; ++t) {
-        require(numbers.data()[t] >= 0 && numbers.data()[t] < std::int64_t{1} << designs.precision_bits,
-                "numbers: 0 .. 2**precision_bits - 1");
-    }
+std::vector<double> backward_of(const Designs& designs, const Pass& pass, const Sizes& sizes, At<const R> grad,
+                                At<const R> x, At<const R> w, At<const R> bias, At<R> grad_x, At<R> grad_w,
+                                At<R> grad_bias, At<R> relaxed, int threads) {
+    const auto [samples, inputs, outputs] = sizes;
+    const std::size_t count = designs.lengths.size(), total = designs.count(), size = samples * outputs;
+    const Integers& local = designs.local;
+    designs.check_inputs(inputs);
+    require(pass.sums.holds(total, samples, outputs) && pass.real_bytes == sizeof(R), "step: of these designs, [B, O]");
+    const R* const by_correlation = designs.signs.empty() ? nullptr : pass.by_correlation.as<R>();
     const Level level = family.level(), by_slope = slope_level();
     nb::gil_scoped_release released;
     std::vector<double> found(total + 2, 0.0), columns(4 * outputs, 0.0);
     const bool any_local =
         std::any_of(local.begin(), local.end(), [](std::int64_t of_length) { return of_length != 0; });
-    for (const auto& target : {grad_x, grad_w}) {
-        if (target && any_local) std::fill_n(target->data(), target->size(), R(0));
-    }
-    std::fill_n(relaxed.data(), relaxed.size(), R(0));
+    if (any_local && grad_x) std::fill_n(grad_x.data(), samples * inputs, R(0));
+    if (any_local && grad_w) std::fill_n(grad_w.data(), outputs * inputs, R(0));
+    std::fill_n(relaxed.data(), designs.encodings() * size, R(0));
     thread_local Thresholds<R> of_x, of_w;
     thread_local Integers bias_raw;
     // kept by the thread between calls, as fresh memory would have to be paged in
@@ -384,15 +249,15 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
         in_parts(samples, [&](std::size_t first, std::size_t here) {
             const std::size_t begin = first * outputs;
             std::vector<SlopeGiven<R>> given_x, given_w;
-            const std::int64_t* of_length = numbers.data();
+            const std::int64_t* of_length = designs.numbers.data();
             for (std::size_t l = 0; l < count; ++l) {
                 const std::size_t design = e * count + l, length = static_cast<std::size_t>(designs.lengths[l]);
-                const DesignView<R> view = designs.view<R>(e, l, here, outputs, bias.data(), bias_raw);
+                const DesignView<R> view = pass.view<R>(designs, e, l, here, outputs, bias.data(), bias_raw);
                 double* const sums = columns.data();
                 std::fill_n(sums + outputs, outputs, 0.0);
                 kernels(level, R())
-                    .back(view, grad.data() + begin, kept.get(level, design, first, here * outputs, widened),
-                          by_correlation ? by_correlation->data() + design * size + begin : nullptr, mean,
+                    .back(view, grad.data() + begin, pass.sums.get(level, design, first, here * outputs, widened),
+                          by_correlation != nullptr ? by_correlation + design * size + begin : nullptr, mean,
                           {sums, sums + outputs, sums + 2 * outputs, sums + 3 * outputs});
                 for (std::size_t o = 0; o < outputs; ++o) found[design] += sums[outputs + o];
                 const std::int64_t* const r = of_length;
@@ -416,14 +281,14 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
             if (!given_w.empty()) {
                 slopes.threshold =
                     of_x.make(level, x_here, here, inputs, designs.codes[e], designs.precision_bits).values;
-                slopes.value = w.data(), slopes.out = grad_w->data();
+                slopes.value = w.data(), slopes.out = grad_w.data();
                 slopes.rows = here, slopes.columns = outputs;
                 add_slopes(by_slope, slopes, given_w.data(), given_w.size(), threads);
             }
             if (!given_x.empty()) {
                 if (first == 0) of_w.make(level, w.data(), outputs, inputs, designs.codes[e], designs.precision_bits);
                 slopes.threshold = of_w.values.data();
-                slopes.value = x_here, slopes.out = grad_x->data() + first * inputs;
+                slopes.value = x_here, slopes.out = grad_x.data() + first * inputs;
                 slopes.rows = outputs, slopes.columns = here;
                 add_slopes(by_slope, slopes, given_x.data(), given_x.size(), threads);
             }
@@ -437,38 +302,33 @@ std::vector<double> backward(Reals<R> grad, Reals<R> x, Reals<R> w, Line<R> bias
     return found;
 }
 
-void make_designs(Designs* self, Integers codes, std::vector<double> shares, Integers lengths, Integers multipliers,
-                  Integers shifts, double gain, Integers limits, int precision_bits) {
-    new (self) Designs{std::move(codes),       std::move(shares), std::move(lengths),
-                       std::move(multipliers), std::move(shifts), gain,
-                       std::move(limits),      precision_bits};
+std::unique_ptr<Pass> forward(const Designs& designs, std::vector<double> shares, double gain, double exact_gain,
+                              bool twice, const std::vector<std::size_t>& sizes, std::uintptr_t x, std::uintptr_t w,
+                              std::uintptr_t bias, std::uintptr_t out, int threads) {
+    return twice ? forward_of<double>(designs, std::move(shares), gain, exact_gain, sizes, x, w, bias, out, threads)
+                 : forward_of<float>(designs, std::move(shares), gain, exact_gain, sizes, x, w, bias, out, threads);
+}
+
+std::vector<double> backward(const Designs& designs, const Pass& pass, bool twice,
+                             const std::vector<std::size_t>& sizes, std::uintptr_t grad, std::uintptr_t x,
+                             std::uintptr_t w, std::uintptr_t bias, std::uintptr_t grad_x, std::uintptr_t grad_w,
+                             std::uintptr_t grad_bias, std::uintptr_t relaxed, int threads) {
+    return twice ? backward_of<double>(designs, pass, sizes, grad, x, w, bias, grad_x, grad_w, grad_bias, relaxed,
+                                       threads)
+                 : backward_of<float>(designs, pass, sizes, grad, x, w, bias, grad_x, grad_w, grad_bias, relaxed,
+                                      threads);
 }
 
 }  // namespace
 
 void bind_mixture(nb::module_& module) {
-    nb::class_<Designs>(module, "Designs", "The designs that a bit-true layer mixes.")
-        .def("__init__", make_designs, nb::arg("codes"), nb::arg("shares"), nb::arg("lengths"), nb::arg("multipliers"),
-             nb::arg("shifts"), nb::arg("gain"), nb::arg("limits"), nb::arg("precision_bits"));
-    nb::class_<KeptSums>(module, "KeptSums", "The sums of a mixture's designs, from the forward pass for the way back.")
-        .def(nb::init<std::size_t, std::size_t, std::size_t>(), nb::arg("designs"), nb::arg("samples"),
-             nb::arg("outputs"))
-        .def_prop_ro("bytes", &KeptSums::bytes);
-    module.def("mixture", forward<float>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
-               nb::arg("tables"), nb::arg("goes_on"), nb::arg("signs"), nb::arg("kept"),
-               nb::arg("by_correlation").none(), nb::arg("out"), nb::arg("threads"),
-               "The mixture's output, what the way back needs, and which sides fit an encoding.");
-    module.def("mixture", forward<double>, nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("designs"),
-               nb::arg("tables"), nb::arg("goes_on"), nb::arg("signs"), nb::arg("kept"),
-               nb::arg("by_correlation").none(), nb::arg("out"), nb::arg("threads"));
-    module.def("mixture_back", backward<float>, nb::arg("grad"), nb::arg("x"), nb::arg("w"), nb::arg("bias"),
-               nb::arg("designs"), nb::arg("local"), nb::arg("numbers"), nb::arg("kept"),
-               nb::arg("by_correlation").none(), nb::arg("grad_x").none(), nb::arg("grad_w").none(),
+    bind_designs(module);
+    module.def("mixture", forward, nb::arg("designs"), nb::arg("shares"), nb::arg("gain"), nb::arg("exact_gain"),
+               nb::arg("twice"), nb::arg("sizes"), nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("out"),
+               nb::arg("threads"), "The mixture's output, from and to addresses, and what the way back needs.");
+    module.def("mixture_back", backward, nb::arg("designs"), nb::arg("step"), nb::arg("twice"), nb::arg("sizes"),
+               nb::arg("grad"), nb::arg("x"), nb::arg("w"), nb::arg("bias"), nb::arg("grad_x"), nb::arg("grad_w"),
                nb::arg("grad_bias"), nb::arg("relaxed"), nb::arg("threads"), "Its gradients.");
-    module.def("mixture_back", backward<double>, nb::arg("grad"), nb::arg("x"), nb::arg("w"), nb::arg("bias"),
-               nb::arg("designs"), nb::arg("local"), nb::arg("numbers"), nb::arg("kept"),
-               nb::arg("by_correlation").none(), nb::arg("grad_x").none(), nb::arg("grad_w").none(),
-               nb::arg("grad_bias"), nb::arg("relaxed"), nb::arg("threads"));
 }
 
 }  // namespace bitprop

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from bitprop import kernels
 from bitprop.formats import ENCODINGS
 from bitprop.nn import SCLinear
+from bitprop.nn.bit_true import scale_constants
 from bitprop.nn.design import Chosen
 from bitprop.nn.mixture import Mixture, Numbers, _prepared
 
@@ -173,8 +173,8 @@ def test_sums_are_kept_in_16_bits_where_they_fit(level: str, inputs: int, length
     expected, got = (_run(layer, x, upstream, name) for name in ("reference", level))
     assert _agree(got, expected, torch.float64)
     with kernels.use_level(level):
-        kept = layer(x).grad_fn.rest[3]
-    assert kept.bytes == 512 * 2 * 2 + 1 * 2 * each
+        step = layer(x).grad_fn.rest[2]
+    assert step.bytes == 512 * 2 * 2 + 1 * 2 * each
     # a sum that lost its upper bits moves the gain's gradient by 2**16 of the sums' units
     at = 2 + [name for name, _ in layer.named_parameters()].index("log_gain")
     lost = 2 * float(layer.gain.detach()) * 65536 / length
@@ -249,25 +249,25 @@ def test_planted_errors_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return Chosen(torch.tensor(probabilities, dtype=torch.float64), temperature, 0.0)
 
     mutants = [
-        lambda m: dataclasses.replace(m, numbers=tuple(Numbers(each.s, each.r, each.t) for each in m.numbers)),
-        lambda m: dataclasses.replace(m, correlation_raw=m.correlation_raw + 40),
-        lambda m: dataclasses.replace(m, encodings=m.encodings[::-1]),
-        lambda m: dataclasses.replace(m, limits=(m.limits[0], m.limits[1] - 1)),
-        lambda m: dataclasses.replace(m, scales=tuple((a + 1, b) for a, b in m.scales)),
-        lambda m: dataclasses.replace(m, shares=(chosen(m.shares[0], 1.0), m.shares[1])),
-        lambda m: dataclasses.replace(m, shares=(m.shares[0], chosen(m.shares[1], 1.0))),
-        lambda m: dataclasses.replace(
-            m, shares=(chosen(m.shares[0], 0.5, probabilities=m.shares[0].probabilities[::-1]), m.shares[1])
+        lambda m: m._replace(numbers=tuple(Numbers(each.s, each.r, each.t) for each in m.numbers)),
+        lambda m: m._replace(correlation_raw=m.correlation_raw + 40),
+        lambda m: m._replace(encodings=m.encodings[::-1]),
+        lambda m: m._replace(limits=(m.limits[0], m.limits[1] - 1)),
+        lambda m: m._replace(scale_bits=2),
+        lambda m: m._replace(shares=(chosen(m.shares[0], 1.0), m.shares[1])),
+        lambda m: m._replace(shares=(m.shares[0], chosen(m.shares[1], 1.0))),
+        lambda m: m._replace(
+            shares=(chosen(m.shares[0], 0.5, probabilities=m.shares[0].probabilities[::-1]), m.shares[1])
         ),
-        lambda m: dataclasses.replace(m, local=(False, *m.local[1:])),
-        lambda m: dataclasses.replace(m, local=tuple(True for _ in m.local)),
-        lambda m: dataclasses.replace(m, soft=lambda x, encoding: m.soft(x, m.encodings[0])),
+        lambda m: m._replace(local=(False, *m.local[1:])),
+        lambda m: m._replace(local=tuple(True for _ in m.local)),
+        lambda m: m._replace(soft=lambda x, encoding: m.soft(x, m.encodings[0])),
     ]
     for number, mutant in enumerate(mutants):
         with monkeypatch.context() as patch:
             patch.setattr("bitprop.nn.linear.Mixture", lambda mutant=mutant, **fields: mutant(Mixture(**fields)))
             assert not _agree(_run(layer, x, upstream, LEVELS[-1]), expected, torch.float64), number
-    for slope in (lambda m: [1], lambda m: [-1]):
+    for slope in (lambda m: (1,), lambda m: (-1,)):
         with monkeypatch.context() as patch:
             patch.setattr(Mixture, "signs", slope)
             sign = slope(None)[0] * float(layer.design.correlation().detach())
@@ -283,31 +283,30 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
     def call(**changed: Any) -> None:
         fields: dict[str, Any] = {
             "codes": [1],
-            "shares": [1.0],
             "lengths": [2],
-            "multipliers": [3],
-            "shifts": [2],
+            "scale_bits": 8,
             "limits": [0, 8],
             "bits": 3,
-            "outputs": 1,
-            "kept": 1,
-            "inputs": 2,
             "tables": 1,
             "goes_on": [0],
             "signs": [],
-            "numbers": np.concatenate([numbers, numbers]),
             "local": [1],
+            "numbers": np.concatenate([numbers, numbers]),
+            "shares": [1.0],
+            "sizes": (1, 2, 1),
+            "back": (1, 2, 1),
+            "twice": True,
         } | changed
-        table = native.CountTable(numbers, numbers, 3)
-        names = ("codes", "shares", "lengths", "multipliers", "shifts")
-        designs = native.Designs(*(fields[name] for name in names), 1.0, fields["limits"], fields["bits"])
-        x, w, bias = np.zeros((1, 2)), np.zeros((1, fields["inputs"])), np.zeros(fields["outputs"])
-        kept = native.KeptSums(fields["kept"], 1, 1)
-        tables = [table] * fields["tables"]
-        given = (x, w, bias, designs, tables, fields["goes_on"], fields["signs"])
-        native.mixture(*given, kept, None, np.zeros((1, 1)), 1)
-        rest = (None, np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros((1, 1, 1)), 1)
-        native.mixture_back(np.zeros((1, 1)), x, w, bias, designs, fields["local"], fields["numbers"], kept, *rest)
+        tables = [native.CountTable(numbers, numbers, 3)] * fields["tables"]
+        of_design, of_length = ("codes", "lengths", "scale_bits", "limits", "bits"), ("goes_on", "signs", "local")
+        rest = *(fields[name] for name in of_length), fields["numbers"]
+        designs = native.Designs(*(fields[name] for name in of_design), tables, *rest)
+        sizes = fields["sizes"]
+        x, w, bias, out = np.zeros((1, 2)), np.zeros((1, 2)), np.zeros(1), np.zeros((1, 1))
+        given = tuple(side.ctypes.data for side in (x, w, bias))
+        step = native.mixture(designs, fields["shares"], 1.0, 1.0, True, sizes, *given, out.ctypes.data, 1)
+        found = tuple(np.zeros_like(side).ctypes.data for side in (x, w, bias, out))
+        native.mixture_back(designs, step, fields["twice"], fields["back"], out.ctypes.data, *given, *found, 1)
 
     call()
     wrongs: list[dict[str, Any]] = [
@@ -315,17 +314,20 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
         {"shares": [1.0, 2.0]},
         {"lengths": [3]},
         {"lengths": [2**31]},
-        {"multipliers": [65536]},
-        {"shifts": [41]},
+        {"scale_bits": 1},
+        {"scale_bits": 17},
         {"limits": [0]},
         {"bits": 4},
-        {"outputs": 2},
-        {"kept": 2},
-        {"inputs": 3},
+        {"sizes": (1, 2)},
+        {"sizes": (1, 0, 1)},
+        {"sizes": (1, 65537, 1)},
+        {"back": (600, 2, 1)},
+        {"back": (1, 2, 2)},
+        {"twice": False},
         {"tables": 2},
         {"goes_on": []},
         {"goes_on": [1]},
-        {"signs": [1], "tables": 3},
+        {"signs": [1]},
         {"numbers": numbers},
         {"numbers": np.array([0, 1, 0, 8])},
         {"local": []},
@@ -333,3 +335,22 @@ def test_the_extension_refuses_what_does_not_fit() -> None:
     for wrong in wrongs:
         with pytest.raises(ValueError, match=r":|scales"):
             call(**wrong)
+
+
+@given(
+    st.floats(0.0, 1e300) | st.floats(1e-6, 1e6),
+    st.integers(1, 1 << 16),
+    st.integers(1, 16),
+    st.integers(2, 16),
+)
+@settings(deadline=None, max_examples=300)
+@example(gain=5e-324, length=1, bits=8, scale_bits=8)
+@example(gain=255.5 / 256, length=1, bits=8, scale_bits=8)
+def test_scales_are_the_references(gain: float, length: int, bits: int, scale_bits: int) -> None:
+    expected = scale_constants(gain, length, bits, scale_bits)
+    assert kernels.extension().scale_constants(gain, length, bits, scale_bits) == expected
+    # a little more than a unit of the multiplier more is seen
+    multiplier, shift = expected
+    if 1 < multiplier < (1 << scale_bits) - 1 and shift < 40:
+        more = gain + 1.25 * 2.0**-shift * length / (1 << bits)
+        assert kernels.extension().scale_constants(more, length, bits, scale_bits) != expected

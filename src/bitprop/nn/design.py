@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,6 +113,10 @@ class Chosen:
         return [p * (given.get(k, 0.0) - mean) / self._temperature for k, p in enumerate(self._all)]
 
 
+# The choice among one candidate, whatever its logit.
+_CERTAIN = Chosen(torch.ones(1), 1.0)
+
+
 def _first_largest(logits: Tensor) -> int:
     """Index of the largest, the first of equal ones on every platform."""
     values: list[float] = logits.tolist()
@@ -156,7 +160,8 @@ class DesignVariables(nn.Module):
     @property
     def is_committed(self) -> bool:
         """Whether the choice is made: probabilities are one-hot and no longer learned."""
-        return bool(self.committed)
+        # asked in every forward pass: less than half the time of bool(self.committed)
+        return cast(bool, self._buffers["committed"].item())  # type: ignore[union-attr]
 
     @property
     def learns_correlation(self) -> bool:
@@ -181,14 +186,19 @@ class DesignVariables(nn.Module):
         """``[E]``, summing to one."""
         return self._probabilities(self.encoding_logits, self.is_committed)
 
-    def chosen(self) -> tuple[Chosen, Chosen]:
-        """The lengths and the encodings that matter."""
+    def chosen(self, *, differentiable: bool = True) -> tuple[Chosen, Chosen]:
+        """The lengths and the encodings that matter, with gradients in the logits or without."""
         is_committed = self.is_committed
-        of_length, of_encoding = (
-            Chosen(self._probabilities(logits, is_committed), self.temperature)
-            for logits in (self.length_logits, self.encoding_logits)
+        return self._chosen(self.length_logits, len(self.lengths), is_committed, differentiable), self._chosen(
+            self.encoding_logits, len(self.encodings), is_committed, differentiable
         )
-        return of_length, of_encoding
+
+    def _chosen(self, logits: Tensor, candidates: int, is_committed: bool, differentiable: bool) -> Chosen:
+        if candidates == 1:
+            return _CERTAIN
+        return Chosen(
+            self._probabilities(logits if differentiable else logits.detach(), is_committed), self.temperature
+        )
 
     def expected_length(self) -> Tensor:
         """``sum_L p_L L`` in cycles, differentiable."""

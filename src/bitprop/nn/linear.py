@@ -143,6 +143,7 @@ class SCLinear(nn.Module):
         }
         self._numbers: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         self._arrays: dict[tuple[int, int], Numbers] = {}
+        self._still: dict[tuple[int, ...], tuple[Numbers, ...]] = {}
         init = init if init is not None else torch.Generator().manual_seed(0)
         spread = 0.6
         self.weight = nn.Parameter((torch.rand(out_features, in_features, generator=init) * 2 - 1) * spread)
@@ -271,12 +272,19 @@ class SCLinear(nn.Module):
     def _moved(self, length: int) -> int:
         return round(self.dither * (1 << self.precision_bits) / length)
 
-    def _training_arrays(self, length: int) -> Numbers:
+    def _training_arrays(self, lengths: tuple[int, ...]) -> tuple[Numbers, ...]:
         """:meth:`_training_numbers` as arrays, kept: a dither moves a length's numbers to few places."""
-        key = length, self._moved(length)
-        if key not in self._arrays:
-            self._arrays[key] = Numbers(*(side.numpy() for side in self._training_numbers(length)))
-        return self._arrays[key]
+        if self.dither == 0 and lengths in self._still:
+            return self._still[lengths]
+        found = []
+        for length in lengths:
+            key = length, self._moved(length)
+            if key not in self._arrays:
+                self._arrays[key] = Numbers(*(side.numpy() for side in self._training_numbers(length)))
+            found.append(self._arrays[key])
+        if self.dither == 0:
+            self._still[lengths] = tuple(found)
+        return tuple(found)
 
     def _drawn_numbers(self, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Ideal random numbers: independent for every input and cycle, shared by the samples of the batch."""
@@ -308,11 +316,7 @@ class SCLinear(nn.Module):
         )
 
     def _scale(self, length: int) -> tuple[int, int]:
-        return self._scales([length])[0]
-
-    def _scales(self, lengths: Sequence[int]) -> list[tuple[int, int]]:
-        gain = math.exp(self.log_gain.item())
-        return [scale_constants(gain, length, self.precision_bits, self.scale_bits) for length in lengths]
+        return scale_constants(math.exp(self.log_gain.item()), length, self.precision_bits, self.scale_bits)
 
     @torch.no_grad()
     def forward_raw(self, x_raw: Tensor) -> Tensor:
@@ -382,27 +386,29 @@ class SCLinear(nn.Module):
     def _mixed_natively(self, x: Tensor) -> Tensor | None:
         design = self.design
         is_committed = design.is_committed
-        length_logits, encoding_logits = (
-            None if is_committed or len(candidates) == 1 else logits
-            for candidates, logits in (
-                (design.lengths, design.length_logits),
-                (design.encodings, design.encoding_logits),
-            )
+        low, high = design.correlation_range
+        correlation = design.correlation() if low < high and not is_committed else None
+        learned = Learned(
+            x,
+            self.weight,
+            self.bias,
+            self.log_gain,
+            None if is_committed or len(design.lengths) == 1 else design.length_logits,
+            None if is_committed or len(design.encodings) == 1 else design.encoding_logits,
+            correlation,
         )
-        correlation = design.correlation() if design.learns_correlation else None
-        learned = Learned(x, self.weight, self.bias, self.log_gain, length_logits, encoding_logits, correlation)
         if not learned.fits(design.lengths[-1]):
             return None
-        with torch.no_grad():  # the native operation has the gradients in the logits
-            of_length, of_encoding = design.chosen()
+        # the native operation has the gradients in the logits
+        shares = of_length, of_encoding = design.chosen(differentiable=False)
         lengths = of_length.of(design.lengths)
         mixture = Mixture(
             encodings=of_encoding.of(design.encodings),
             lengths=lengths,
-            shares=(of_length, of_encoding),
-            numbers=tuple([self._training_arrays(length) for length in lengths]),
+            shares=shares,
+            numbers=self._training_arrays(lengths),
             local=tuple([self._is_local(length) for length in lengths]),
-            scales=tuple([(0, 0)] * len(lengths) if self.activation == "logits" else self._scales(lengths)),
+            scale_bits=0 if self.activation == "logits" else self.scale_bits,
             limits=self.value_range(),
             precision_bits=self.precision_bits,
             correlation_raw=design.correlation_raw() if correlation is None else design.quantised(correlation),

@@ -8,6 +8,7 @@ where they fit and as 32-bit ones where they do not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,20 +51,6 @@ class Numbers:
     t: Sequence
 
 
-class _Prepared(NamedTuple):
-    """What the native calls are given of the numbers.
-
-    Attributes:
-        tables: of the sums, for each length at each correlation; where a length goes on, of its cycles since.
-        goes_on: for each length, whether its sums are added to those of the one before.
-        numbers: of both sides, for each length at the first correlation, in one line.
-    """
-
-    tables: list[Any]
-    goes_on: list[int]
-    numbers: Sequence
-
-
 def _begins(pairs: list[tuple[Sequence, Sequence]], before: list[tuple[Sequence, Sequence]]) -> bool:
     """Whether each sequence begins with the shorter one before it."""
     return all(
@@ -73,26 +60,61 @@ def _begins(pairs: list[tuple[Sequence, Sequence]], before: list[tuple[Sequence,
     )
 
 
+class _Designs(NamedTuple):
+    """What does not change from step to step, hashable; see :class:`Mixture`.
+
+    Attributes:
+        correlations: of the sums, times ``2**n``; where the slope in it is wanted, of the sources' own numbers and of
+            the ends too.
+        signs: of those ends.
+    """
+
+    encodings: tuple[str, ...]
+    lengths: tuple[int, ...]
+    numbers: tuple[Numbers, ...]
+    local: tuple[bool, ...]
+    scale_bits: int
+    limits: tuple[int, int]
+    precision_bits: int
+    correlations: tuple[int, ...]
+    signs: tuple[int, ...]
+
+
 @lru_cache(maxsize=_PREPARED)
-def _prepared(numbers: tuple[Numbers, ...], correlations: tuple[int, ...], precision_bits: int) -> _Prepared:
-    """Tables of whole lengths, or, where that is cheaper, of the cycles since the length that one begins with."""
+def _prepared(designs: _Designs) -> Any:
+    """The extension's form, with tables of whole lengths, or, where cheaper, of the cycles since the one before.
+
+    The latter is for lengths whose numbers begin with those of the length before.
+    """
     tables: list[Any] = []
     goes_on: list[int] = []
     line: list[Sequence] = []
     before: list[tuple[Sequence, Sequence]] = []
-    for of_length in numbers:
+    bits = designs.precision_bits
+    for of_length in designs.numbers:
         r, s, t = of_length.r, of_length.s, of_length.t
-        pairs = [(r, mix_checked(r, s, t, correlation, precision_bits)) for correlation in correlations]
-        found = [count_table(r, q, precision_bits) for r, q in pairs]
+        pairs = [(r, mix_checked(r, s, t, correlation, bits)) for correlation in designs.correlations]
+        found = [count_table(r, q, bits) for r, q in pairs]
         since = found
         if before and _begins(pairs, before):
             start = len(before[0][0])
-            since = [count_table(r[start:], q[start:], precision_bits) for r, q in pairs]
+            since = [count_table(r[start:], q[start:], bits) for r, q in pairs]
         goes_on.append(int(sum(table.cost for table in since) < sum(table.cost for table in found)))
         tables += since if goes_on[-1] else found
         line += pairs[0]
         before = pairs
-    return _Prepared(tables, goes_on, np.concatenate(line))
+    return kernels.extension().Designs(
+        [SLOPE_CODES[name] for name in designs.encodings],
+        designs.lengths,
+        designs.scale_bits,
+        designs.limits,
+        bits,
+        tuple(tables),
+        goes_on,
+        designs.signs,
+        designs.local,
+        np.concatenate(line),
+    )
 
 
 class Learned(NamedTuple):
@@ -118,18 +140,16 @@ class Learned(NamedTuple):
 
     def fits(self, longest: int) -> bool:
         """Whether a kernel can give the output, with lengths up to this one."""
-        dtype, inputs = self.x.dtype, self.x.shape[1]
-        return (
-            not torch.compiler.is_compiling()
-            and dtype in (torch.float32, torch.float64)
-            and 0 < longest * inputs <= _LARGEST_SUM
-            and all(t is None or (t.dtype == dtype and t.is_cpu) for t in self[:-1])
-            and kernels.extension() is not None
-        )
+        dtype = self.x.dtype
+        if torch.compiler.is_compiling() or not (dtype is torch.float32 or dtype is torch.float64):
+            return False
+        for tensor in self[:-1]:
+            if tensor is not None and not (tensor.dtype is dtype and tensor.is_cpu):
+                return False
+        return 0 < longest * self.x.shape[1] <= _LARGEST_SUM and kernels.extension() is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Mixture:
+class Mixture(NamedTuple):
     """The designs of one forward pass, less what is learned.
 
     Attributes:
@@ -138,7 +158,7 @@ class Mixture:
         shares: what lengths and encodings count for.
         numbers: those of each length.
         local: for each length, whether its slope is the streams' local one.
-        scales: for each length the multiplier and the shift, (0, 0) for logits.
+        scale_bits: of the scale's multiplier; 0 for logits, which have none.
         limits: smallest and largest output integer.
         precision_bits: n.
         correlation_raw: the correlation times ``2**n``.
@@ -153,7 +173,7 @@ class Mixture:
     shares: tuple[Chosen, Chosen]
     numbers: tuple[Numbers, ...]
     local: tuple[bool, ...]
-    scales: tuple[tuple[int, int], ...]
+    scale_bits: int
     limits: tuple[int, int]
     precision_bits: int
     correlation_raw: int
@@ -161,107 +181,116 @@ class Mixture:
     independent: bool
     soft: Callable[[Tensor, str], Tensor]
 
-    def signs(self) -> list[int]:
+    def signs(self) -> tuple[int, ...]:
         """The sides on which the correlation's slope is taken: both at zero."""
-        return [sign for sign in (1, -1) if self.correlation_raw * sign >= 0] if self.learns_correlation else []
+        return tuple(sign for sign in (1, -1) if self.correlation_raw * sign >= 0) if self.learns_correlation else ()
 
-    def prepared(self) -> _Prepared:
-        """Of the sums at the correlation and, where its slope is wanted, of the sources' own numbers and the ends."""
-        one = 1 << self.precision_bits
-        ends = (0, *(sign * one for sign in self.signs())) if self.learns_correlation else ()
-        return _prepared(self.numbers, (self.correlation_raw, *ends), self.precision_bits)
+    def prepared(self) -> Any:
+        """The designs as the extension has them; the last ones are kept."""
+        signs, one = self.signs(), 1 << self.precision_bits
+        ends = (0, *(sign * one for sign in signs)) if self.learns_correlation else ()
+        return _prepared(
+            _Designs(
+                self.encodings,
+                self.lengths,
+                self.numbers,
+                self.local,
+                self.scale_bits,
+                self.limits,
+                self.precision_bits,
+                (self.correlation_raw, *ends),
+                signs,
+            )
+        )
+
+
+# a third of the time of torch.tensor
+def _scalar(value: float, dtype: torch.dtype) -> Tensor:
+    return torch.full((), value, dtype=dtype)
+
+
+def _tensor(values: list[float], dtype: torch.dtype) -> Tensor:
+    return torch.from_numpy(np.array(values, np.float64 if dtype is torch.float64 else np.float32))
 
 
 class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mixture: Mixture, *tensors: Any) -> Tensor:
-        native, learned = kernels.extension(), Learned(*tensors)
-        x, weight, bias = learned.x.contiguous(), learned.weight.contiguous(), learned.bias
+        learned = Learned(*tensors)
+        x, weight, bias = learned.x.contiguous(), learned.weight.contiguous(), learned.bias.contiguous()
+        sizes = *x.shape, weight.shape[0]
         of_length, of_encoding = mixture.shares
-        shares = [a * b for a in of_encoding.probabilities for b in of_length.probabilities]
+        designs = mixture.prepared()
         gain = learned.log_gain.exp().item()
-        prepared, signs = mixture.prepared(), mixture.signs()
-        designs = native.Designs(
-            [SLOPE_CODES[name] for name in mixture.encodings],
-            shares,
-            list(mixture.lengths),
-            [multiplier for multiplier, _ in mixture.scales],
-            [shift for _, shift in mixture.scales],
-            gain,
-            list(mixture.limits),
-            mixture.precision_bits,
-        )
-        kept = native.KeptSums(len(shares), x.shape[0], weight.shape[0])
-        out = x.new_empty(x.shape[0], weight.shape[0])
-        found = out.numpy()
-        slopes = np.empty((len(shares), *out.shape), found.dtype) if signs else None
-        sides = (x.numpy(), weight.numpy(), bias.numpy())
-        inside = native.mixture(
-            *sides,
+        out = x.new_empty(sizes[0], sizes[2])
+        step = kernels.extension().mixture(
             designs,
-            prepared.tables,
-            prepared.goes_on,
-            signs,
-            kept,
-            slopes,
-            found,
+            [a * b for a in of_encoding.probabilities for b in of_length.probabilities],
+            gain,
+            math.exp(learned.log_gain.item()),
+            x.dtype is torch.float64,
+            sizes,
+            x.data_ptr(),
+            weight.data_ptr(),
+            bias.data_ptr(),
+            out.data_ptr(),
             torch.get_num_threads(),
         )
         ctx.save_for_backward(x, weight, bias)
-        ctx.rest = mixture, designs, prepared.numbers, kept, slopes, inside, gain
+        ctx.rest = mixture, designs, step, gain, sizes
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
-        mixture, designs, numbers, kept, slopes, inside, gain = ctx.rest
+        mixture, designs, step, gain, sizes = ctx.rest
         of_length, of_encoding = mixture.shares
-        needed = ctx.needs_input_grad[1:]
-        grad_out = gradients[0].contiguous().numpy()
-        grad_x = torch.empty_like(x) if needed[0] else None
-        grad_w = torch.empty_like(weight) if needed[1] else None
+        _, of_x, of_weight, of_bias, of_gain, of_lengths, of_encodings, of_correlation = ctx.needs_input_grad
+        grad_x = torch.empty_like(x) if of_x else None
+        grad_w = torch.empty_like(weight) if of_weight else None
         grad_bias = torch.empty_like(bias)
-        relaxed = x.new_empty(len(mixture.encodings), x.shape[0], weight.shape[0])
+        relaxed = x.new_empty(len(mixture.encodings), sizes[0], sizes[2])
+        grad = gradients[0].contiguous()
         *shares, by_gain, by_correlation = kernels.extension().mixture_back(
-            grad_out,
-            x.numpy(),
-            weight.numpy(),
-            bias.numpy(),
             designs,
-            [int(local) for local in mixture.local],
-            numbers,
-            kept,
-            slopes,
-            None if grad_x is None else grad_x.numpy(),
-            None if grad_w is None else grad_w.numpy(),
-            grad_bias.numpy(),
-            relaxed.numpy(),
+            step,
+            x.dtype is torch.float64,
+            sizes,
+            grad.data_ptr(),
+            x.data_ptr(),
+            weight.data_ptr(),
+            bias.data_ptr(),
+            0 if grad_x is None else grad_x.data_ptr(),
+            0 if grad_w is None else grad_w.data_ptr(),
+            grad_bias.data_ptr(),
+            relaxed.data_ptr(),
             torch.get_num_threads(),
         )
         if not all(mixture.local):
             for e, encoding in enumerate(mixture.encodings):
                 # where no length is local the targets hold nothing yet
                 holds = e > 0 or any(mixture.local)
-                _add_relaxed(mixture, encoding, (x, weight), inside[e], relaxed[e], (grad_x, grad_w), holds)
+                _add_relaxed(mixture, encoding, (x, weight), step.inside[e], relaxed[e], (grad_x, grad_w), holds)
+        by_length = by_encoding = None
         # of a share: the sum over those that it is multiplied with
         count = len(mixture.lengths)
         rows = [shares[at : at + count] for at in range(0, len(shares), count)]
-        rest: list[float | list[float] | None] = [by_gain * gain, None, None, by_correlation]
-        if needed[4]:
-            by_length = [dot(of_encoding.probabilities, column) for column in zip(*rows, strict=True)]
-            rest[1] = of_length.in_logits(by_length)
-        if needed[5]:
-            rest[2] = of_encoding.in_logits([dot(of_length.probabilities, row) for row in rows])
+        if of_lengths:
+            columns = [dot(of_encoding.probabilities, column) for column in zip(*rows, strict=True)]
+            by_length = _tensor(of_length.in_logits(columns), x.dtype)
+        if of_encodings:
+            found = [dot(of_length.probabilities, row) for row in rows]
+            by_encoding = _tensor(of_encoding.in_logits(found), x.dtype)
         return (
             None,
             grad_x,
             grad_w,
-            grad_bias,
-            *[
-                torch.tensor(found, dtype=x.dtype) if wanted else None
-                for found, wanted in zip(rest, needed[3:], strict=True)
-            ],
+            grad_bias if of_bias else None,
+            _scalar(by_gain * gain, x.dtype) if of_gain else None,
+            by_length,
+            by_encoding,
+            _scalar(by_correlation, x.dtype) if of_correlation else None,
         )
 
 
