@@ -6,6 +6,7 @@ newline, and nothing records a clock, a host or a path of this machine.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -106,7 +107,10 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise ArtifactError(f"cannot write {target}: {error.strerror}; choose a folder you may write to") from error
+        advice = (
+            "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose a folder you may write to"
+        )
+        raise ArtifactError(f"cannot write {target}: {error.strerror}; {advice}") from error
     return target
 
 

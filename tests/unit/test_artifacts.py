@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,16 @@ def test_unreadable_json_is_refused(tmp_path: Path, content: bytes, words: str) 
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=words):
         read_json(path)
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArtifactError, match="No space left on device; free some space"):
+        write_text(tmp_path / "a.json", "{}")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_target_that_cannot_be_written_is_refused_before_anything_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import signal
@@ -188,6 +189,21 @@ def test_scratch_folder_has_no_space_even_if_tmpdir_has(monkeypatch: pytest.Monk
 
 
 GOOD = "accumulator 0 0 5\nlayer 0 0 5\ndecision 0 0 9 12\ndone 1 12\n"
+
+
+def test_a_full_disk_says_what_to_do() -> None:
+    kept = []
+    with pytest.raises(SimulationError, match=r"No space left on device; free some space, or set TMPDIR"):
+        with scratch_folder() as folder:
+            kept.append(folder)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not kept[0].exists()
+    with pytest.raises(ToolNotFoundError, match="as it was"), scratch_folder():
+        raise ToolNotFoundError("as it was")
+
+
+def test_temporary_files_of_a_program_lie_in_its_folder(tmp_path: Path) -> None:
+    assert run_tool(["/bin/sh", "-c", 'echo "$TMPDIR"'], cwd=tmp_path, timeout=60).strip() == str(tmp_path)
 
 
 def test_results_are_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from bitprop.data import Dataset
 from bitprop.errors import ArtifactError, ConfigError, RangeError
@@ -59,6 +61,25 @@ def stop_after(epoch: int) -> Callable[[EpochMetrics], None]:
             raise StopError
 
     return callback
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left"), RuntimeError("unexpected pos: No space left")]
+)
+def test_a_full_disk_leaves_no_half_of_a_checkpoint(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_fabric: Fabric, path: Path, _state: object) -> None:
+        path.write_bytes(b"PK")
+        raise error
+
+    train(config(warmup_epochs=1), blobs(), folder=tmp_path)
+    before = (tmp_path / CHECKPOINT).read_bytes()
+    monkeypatch.setattr(Fabric, "save", full)
+    with pytest.raises(ArtifactError, match="No space left; free some space and resume"):
+        train(config(warmup_epochs=2), blobs(), folder=tmp_path)
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_it_learns_and_commits() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from bitprop.artifacts import canonical_json, sha256_bytes
 from bitprop.errors import ArtifactError
+from bitprop.toolchain._process import scratch_folder
 
 __all__ = [
     "DIGEST_FIELD",
@@ -202,9 +203,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
 @contextlib.contextmanager
 def scratch_copy(files: Mapping[str, bytes]) -> Iterator[Path]:
     """A temporary folder with these files, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="bitprop_") as folder:
-        write_files(Path(folder), files)
-        yield Path(folder)
+    with scratch_folder() as folder:
+        write_files(folder, files)
+        yield folder
 
 
 @contextlib.contextmanager

@@ -102,7 +102,7 @@ def run_tool(
 
     Args:
         arguments: program and arguments; no shell reads them.
-        cwd: folder to run in.
+        cwd: folder to run in, and for its temporary files.
         timeout: seconds.
         environment: variables to add.
         allowed_statuses: exit statuses that mean an answer, not a failure.
@@ -123,7 +123,8 @@ def run_tool(
             process = subprocess.Popen(
                 command,
                 cwd=cwd,
-                env={**os.environ, **(environment or {})},
+                # what a program that is stopped leaves behind goes with its folder
+                env={**os.environ, "TMPDIR": os.path.abspath(cwd), **(environment or {})},  # noqa: PTH100
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT if merge else subprocess.PIPE,
@@ -205,13 +206,21 @@ def scratch_folder() -> Iterator[Path]:
     """A temporary folder whose path has no white space (``make`` and Verilator cannot bear any); removed at the end.
 
     Raises:
-        SimulationError: no such folder can be made.
+        SimulationError: no such folder can be made, or the disk is full.
     """
     for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108 - mkdtemp makes a private folder in it
         if any(character.isspace() for character in parent) or not os.access(parent, os.W_OK):
             continue
-        with tempfile.TemporaryDirectory(prefix="bitprop_", dir=parent) as folder:
-            yield Path(folder)
+        try:
+            with tempfile.TemporaryDirectory(prefix="bitprop_", dir=parent) as folder:
+                yield Path(folder)
+        except OSError as error:
+            if isinstance(error, BitpropError | BrokenPipeError):
+                raise
+            raise SimulationError(
+                f"cannot read or write {error.filename or parent}: {error.strerror or error}; free some space, or set "
+                "TMPDIR to another folder"
+            ) from error
         return
     raise SimulationError(
         f"expected a temporary folder without spaces in its path, got {tempfile.gettempdir()!r}; set TMPDIR to one"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -69,8 +70,11 @@ def write_checkpoint(
         if fabric.is_global_zero:
             first()
             part.replace(path)
-    except OSError as error:
-        raise ArtifactError(f"cannot write {path}: {error.strerror}; free some space and resume") from error
+    except (OSError, RuntimeError) as error:  # torch's own writer raises the latter where the disk is full
+        with contextlib.suppress(OSError):
+            part.unlink()
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ArtifactError(f"cannot write {path}: {reason}; free some space and resume") from error
 
 
 def read_checkpoint(fabric: Fabric, path: Path, fingerprint: str) -> dict[str, Any]:
