@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import shutil
 import sys
@@ -23,6 +24,12 @@ settings.register_profile("bitprop", deadline=None, derandomize=True)
 settings.load_profile("bitprop")
 
 _DEFAULT_SEED = 20240607
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the collector, which tests call too, need not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
