@@ -25,6 +25,7 @@ def run_probe(folder: Path, **variables: str) -> str:
     (folder / "test_probe.py").write_text(PROBE, encoding="utf-8")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("BITPROP_")}
     environment |= {"PYTHONPATH": os.pathsep.join([str(TESTS), environment.get("PYTHONPATH", "")]), **variables}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # what is installed beside takes seconds to load
     command = [sys.executable, "-m", "pytest", "-q", "-p", "conftest", "-p", "no:cacheprovider", "-c", os.devnull]
     done = subprocess.run(
         [*command, "--rootdir", str(folder), "test_probe.py"],

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bitprop.artifacts import canonical_json
+from bitprop.handoff import audit as audit_module
 from bitprop.handoff.audit import AuditResult, audit_folder
+from bitprop.handoff.checks import Check, Evidence
+from bitprop.handoff.evidence import build_evidence
+from bitprop.handoff.reference_task import TaskArguments
+
+
+@contextlib.contextmanager
+def kept_evidence() -> Iterator[None]:
+    """What the audit makes again for every folder it reviews is kept, and serves folders of equal arguments."""
+    kept: dict[str, tuple[Evidence, tuple[Check, ...]]] = {}
+
+    def build(arguments: TaskArguments, **options: Any) -> tuple[Evidence, tuple[Check, ...]]:
+        parity = options["parity"]({})
+        key = repr((arguments, sorted(options["names"].items()), options["folder"], parity))
+        if key not in kept:
+            kept[key] = build_evidence(arguments, **{**options, "parity": lambda handoff: parity})
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_module, "build_evidence", build)
+        yield
 
 
 def rejected(folder: Path, *, simulate: bool = False) -> AuditResult:

@@ -6,8 +6,6 @@ import copy
 import importlib.metadata
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -486,8 +484,9 @@ assert float(sinabs.layers.LIF(10.0).spike_threshold) == 1.0
 """
 
 
-def test_nothing_is_printed_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    run = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+def test_nothing_is_printed_and_nothing_is_left_behind(tmp_path: Path, python: WarmPython) -> None:
+    (tmp_path / "quiet.py").write_text(QUIET, encoding="utf-8")
+    run = python.run(tmp_path / "quiet.py", folder=tmp_path, timeout=300)
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 

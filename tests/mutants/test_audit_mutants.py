@@ -17,13 +17,11 @@ import numpy as np
 import pytest
 
 from bitprop.artifacts import sha256_bytes
-from bitprop.handoff import audit as audit_module
 from bitprop.handoff._files import with_self_digest
 from bitprop.handoff.audit import audit_folder
-from bitprop.handoff.checks import Check, Evidence
-from bitprop.handoff.evidence import EvidencePaths, build_evidence, write_evidence
+from bitprop.handoff.evidence import EvidencePaths, write_evidence
 from bitprop.handoff.reference_task import TaskArguments
-from helpers.handoffs import failed, load, rejected, store
+from helpers.handoffs import failed, kept_evidence, load, rejected, store
 
 ARGUMENTS = TaskArguments(bitstream_length=64, steps=6, learning_rate=0.4)
 BENCHMARK, EXPORT, REGRESSION = "benchmark.json", "export.json", "regression.json"
@@ -67,17 +65,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory, require_tool: Callable[[s
 
 @pytest.fixture(scope="module", autouse=True)
 def kept_results() -> Iterator[None]:
-    kept: dict[str, tuple[Evidence, tuple[Check, ...]]] = {}
-
-    def build(arguments: TaskArguments, **options: Any) -> tuple[Evidence, tuple[Check, ...]]:
-        parity = options["parity"]({})
-        key = repr((arguments, sorted(options["names"].items()), options["folder"], parity))
-        if key not in kept:
-            kept[key] = build_evidence(arguments, **{**options, "parity": lambda handoff: parity})
-        return kept[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(audit_module, "build_evidence", build)
+    with kept_evidence():
         yield
 
 
