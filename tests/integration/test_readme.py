@@ -130,6 +130,26 @@ def test_python_blocks_run(page: Path, blocks: list[Block], tmp_path: Path, pyth
     assert result.returncode == 0, f"{page.name}, lines as in the page:\n{result.stdout}\n{result.stderr}"
 
 
+@pytest.mark.parametrize(
+    ("program", "code", "words"),
+    [
+        ("print(__name__)", 0, ""),
+        ("import warnings\nwarnings.warn('old')", 1, "UserWarning: old"),
+        ("torch.zeros(1)", 1, "NameError"),
+        ("raise SystemExit(3)", 3, ""),
+    ],
+)
+def test_a_program_that_warns_or_fails_is_noticed(
+    program: str, code: int, words: str, tmp_path: Path, python: WarmPython
+) -> None:
+    script = tmp_path / "page.py"
+    script.write_text(program, encoding="utf-8")
+    result = python.run(script, folder=tmp_path, warn=WARNINGS)
+    assert result.returncode == code
+    assert words in result.stderr
+    assert result.stdout == ("" if code else "__main__\n")
+
+
 @pytest.mark.parametrize(("page", "blocks"), pages_with("toml"))
 def test_toml_blocks_parse(page: Path, blocks: list[Block]) -> None:
     for block in blocks:
