@@ -72,6 +72,15 @@ def test_loaded_weights_give_the_same_integers_in_the_same_cycles(tmp_path: Path
     check_parity(document, tmp_path, samples, ["icarus"], corner_samples=4, stall=3).raise_if_failed()
 
 
+def test_verilator_loads_too_and_loads_again(tmp_path: Path, require_tool: Callable[[str], str]) -> None:
+    require_tool("verilator")
+    document, other = network(1), network(2)
+    emit(document, tmp_path)
+    samples = random_inputs(document, 7)
+    check_parity(document, tmp_path, samples, ["verilator"], corner_samples=0, stall=3).raise_if_failed()
+    assert check_reload(document, other, tmp_path, samples, at=3, simulator="verilator", stall=5) == 7 * 10
+
+
 @pytest.mark.parametrize("number", [1, 7])
 def test_random_networks_with_loadable_layers(number: int, tmp_path: Path) -> None:
     document = random_network(number)

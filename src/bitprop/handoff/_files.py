@@ -242,8 +242,13 @@ def new_folder(target: str | os.PathLike[str], is_ours: Callable[[Path], bool]) 
         ) from error
 
 
-def check_replaceable(target: Path, is_ours: Callable[[Path], bool]) -> None:
+def check_replaceable(target: Path, is_ours: Callable[[Path], bool], what: str = "a handoff folder") -> None:
     """Refuse to replace anything but nothing, an empty folder, or a folder of ours.
+
+    Args:
+        target: what would be replaced.
+        is_ours: whether a folder is of the kind that would be written.
+        what: what such a folder is called.
 
     Raises:
         ArtifactError: it is something else.
@@ -253,7 +258,7 @@ def check_replaceable(target: Path, is_ours: Callable[[Path], bool]) -> None:
             raise ArtifactError(f"expected a folder or nothing at {target}, got a file or a link; choose another name")
         if target.is_dir() and any(target.iterdir()) and not is_ours(target):
             raise ArtifactError(
-                f"expected a handoff folder, an empty one or nothing at {target}, got a folder with other files; "
+                f"expected {what}, an empty one or nothing at {target}, got a folder with other files; "
                 "choose another name"
             )
     except OSError as error:

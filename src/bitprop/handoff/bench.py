@@ -47,7 +47,7 @@ def check_bench(kind: str, handoff: str | os.PathLike[str]) -> None:
     """
     if kind not in BENCHES:
         raise RangeError(f"expected a bench of {', '.join(BENCHES)}, got {kind!r}; choose one")
-    check_replaceable(bench_folder(handoff, kind), _is_bench)
+    check_replaceable(bench_folder(handoff, kind), _is_bench, "a bench's folder")
 
 
 def write_bench(kind: str, handoff: str | os.PathLike[str]) -> Path:

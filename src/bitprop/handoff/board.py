@@ -145,7 +145,7 @@ def check_build_folder(folder: str | os.PathLike[str]) -> None:
     Raises:
         ArtifactError: it is a file, or has other files in it.
     """
-    check_replaceable(Path(folder), _is_build)
+    check_replaceable(Path(folder), _is_build, "a board's folder")
 
 
 def write_build(build: BoardBuild, folder: str | os.PathLike[str]) -> Path:
