@@ -229,6 +229,23 @@ def test_what_needs_no_gradient_gets_none() -> None:
         assert torch.equal(layer(x), expected[0])
 
 
+def test_signs_that_are_still_to_be_turned_are_turned() -> None:
+    """The imaginary part of a conjugate is such a tensor: other memory, and a flag."""
+    layer, x, upstream = _mixed_layer(torch.float32)
+    expected = _run(layer, x, upstream, LEVELS[-1])
+    flagged, given = (torch._neg_view(-side.contiguous()) for side in (x, upstream))
+    assert flagged.is_neg()
+    assert flagged.is_contiguous()
+    assert torch.equal(flagged, x)
+    layer.zero_grad()
+    leaf = flagged.clone().requires_grad_()
+    out = layer(flagged)
+    assert torch.equal(out.detach(), expected[0])
+    layer(leaf).backward(given)
+    assert leaf.grad is not None
+    assert torch.equal(leaf.grad, expected[1])
+
+
 def test_what_is_not_a_number_is_seen() -> None:
     layer, x, _ = _mixed_layer(torch.float32)
     with torch.no_grad():

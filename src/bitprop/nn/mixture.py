@@ -204,6 +204,11 @@ class Mixture(NamedTuple):
         )
 
 
+def _plain(tensor: Tensor) -> Tensor:
+    """As memory holds it: contiguous, with no sign that is still to be turned."""
+    return tensor.resolve_neg().contiguous()
+
+
 # a third of the time of torch.tensor
 def _scalar(value: float, dtype: torch.dtype) -> Tensor:
     return torch.full((), value, dtype=dtype)
@@ -217,7 +222,7 @@ class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mixture: Mixture, *tensors: Any) -> Tensor:
         learned = Learned(*tensors)
-        x, weight, bias = learned.x.contiguous(), learned.weight.contiguous(), learned.bias.contiguous()
+        x, weight, bias = (_plain(side) for side in learned[:3])
         sizes = *x.shape, weight.shape[0]
         of_length, of_encoding = mixture.shares
         designs = mixture.prepared()
@@ -251,7 +256,7 @@ class _Mixed(torch.autograd.Function):
         grad_w = torch.empty_like(weight) if of_weight else None
         grad_bias = torch.empty_like(bias)
         relaxed = x.new_empty(len(mixture.encodings), sizes[0], sizes[2])
-        grad = gradients[0].contiguous()
+        grad = _plain(gradients[0])
         *shares, by_gain, by_correlation = kernels.extension().mixture_back(
             designs,
             step,
