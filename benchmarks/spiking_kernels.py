@@ -38,7 +38,8 @@ from bitprop.nn import SpikingNetwork
 
 BATCH = 128
 SIZES = ((25, 256), (25, 1024), (100, 256), (100, 1024))
-COMPILED = ((25, 256), (25, 1024), (100, 256))  # peers unroll their loop over the steps: compiling 100 of them takes many minutes
+# peers unroll their loop over the steps: compiling 100 of them takes many minutes
+COMPILED = ((25, 256), (25, 1024), (100, 256))
 AXES = {
     "steps": (12, 25, 50, 100),
     "batch": (32, 64, 128, 256),
