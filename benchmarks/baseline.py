@@ -418,14 +418,23 @@ def plot(results: dict[str, Any]) -> str:
         for row in rows:
             colour = colours[f"{row['kind']} {row['multipliers']}"]
             at_x, at_y = x(row["lut_us"]), y(100 * row["accuracy"])
-            name = "L " + "/".join(map(str, row["size"])) if row["kind"] == "stochastic" else f"{row['size']} bit"
+            name = "L " + "/".join(map(str, row["size"])) if row["kind"] == "stochastic" else str(row["size"])
+            # numbers of bits above or below their point: points lie closer than words are wide
+            label_y = at_y + (17 if row["multipliers"] == "DSP" else -9)
             parts.append(f'<circle cx="{at_x:.1f}" cy="{at_y:.1f}" r="5" fill="{colour}"/>')
-            parts.append(f'<text x="{at_x + 7:.1f}" y="{at_y - 5:.1f}" fill="{colour}" font-size="11">{name}</text>')
+            parts.append(
+                f'<text x="{at_x:.1f}" y="{label_y:.1f}" text-anchor="middle" fill="{colour}" '
+                f'font-size="11">{name}</text>'
+            )
     for index, (key, words) in enumerate(
-        (("stochastic LUT", "stochastic"), ("mac LUT", "multipliers in LUTs"), ("mac DSP", "multipliers in DSPs"))
+        (
+            ("stochastic LUT", "stochastic, L of its layers"),
+            ("mac LUT", "bits, multipliers in LUTs"),
+            ("mac DSP", "bits, multipliers in DSPs"),
+        )
     ):
         parts.append(
-            f'<text x="{left + 140 * index}" y="20" fill="{colours[key]}" font-size="11" font-weight="bold">'
+            f'<text x="{left + 190 * index}" y="20" fill="{colours[key]}" font-size="11" font-weight="bold">'
             f"{words}</text>"
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
