@@ -264,7 +264,7 @@ def test_a_document_of_version_1_0_is_read_as_parallel_and_keeps_its_bytes() -> 
     new = with_architecture(document, {})
     assert new.schema_version == "1.1"
     assert [layer.architecture for layer in new.layers] == [Parallel(), Parallel()]
-    with pytest.raises(DocumentError, match="expected layers among hidden, classes, got other"):
+    with pytest.raises(DocumentError, match="expected layers among hidden, classes, got 'other'"):
         with_architecture(document, {"other": Parallel()})
 
 
