@@ -386,8 +386,7 @@ class SCLinear(nn.Module):
     def _mixed_natively(self, x: Tensor) -> Tensor | None:
         design = self.design
         is_committed = design.is_committed
-        low, high = design.correlation_range
-        correlation = design.correlation() if low < high and not is_committed else None
+        correlation = design.correlation() if design.learns_correlation else None
         learned = Learned(
             x,
             self.weight,
