@@ -8,12 +8,20 @@ namespace {
 
 static_assert(kGathered == kSlopeLanes, "one gather a block of columns");
 
-// 64 bytes of numbers, whatever registers the level has for them.
+// One register of numbers: of wider vectors, which GCC takes apart, the sums would wait in memory.
+#if BITPROP_LEVEL_NUMBER >= 2
+constexpr std::size_t kVectorBytes = 64;
+#elif BITPROP_LEVEL_NUMBER == 1
+constexpr std::size_t kVectorBytes = 32;
+#else
+constexpr std::size_t kVectorBytes = 16;
+#endif
+
 template <class R>
 struct Vector {
-    typedef R aligned __attribute__((vector_size(64)));
-    typedef R loose __attribute__((vector_size(64), aligned(sizeof(R)), may_alias));
-    static constexpr std::size_t lanes = 64 / sizeof(R);
+    typedef R aligned __attribute__((vector_size(kVectorBytes)));
+    typedef R loose __attribute__((vector_size(kVectorBytes), aligned(sizeof(R)), may_alias));
+    static constexpr std::size_t lanes = kVectorBytes / sizeof(R);
     static constexpr int parts = static_cast<int>(kSlopeLanes / lanes);
 };
 
@@ -55,7 +63,7 @@ void sum_rows(const SlopeView<R>& view, const SlopeLength<R>& length, const R* g
     using V = Vector<R>;
     constexpr int parts = V::parts;
     typename V::aligned sum[parts];
-#pragma GCC unroll 8
+#pragma GCC unroll 32
     for (int part = 0; part < parts; ++part) sum[part] = typename V::aligned{};
     const std::uint32_t* const until_subtracted = until + view.ranks + 1;
     std::uint32_t added = 0, subtracted = until[0];
@@ -63,19 +71,19 @@ void sum_rows(const SlopeView<R>& view, const SlopeLength<R>& length, const R* g
         const std::int32_t rank = q > 0 ? length.rank[q - 1] : 0;
         for (; added < until[rank]; ++added) {
             const R* const from = grad + order[added] * kSlopeLanes;
-#pragma GCC unroll 8
+#pragma GCC unroll 32
             for (int part = 0; part < parts; ++part) {
                 sum[part] += *reinterpret_cast<const typename V::loose*>(from + V::lanes * part);
             }
         }
         for (; subtracted < until_subtracted[rank]; ++subtracted) {
             const R* const from = grad + order[subtracted] * kSlopeLanes;
-#pragma GCC unroll 8
+#pragma GCC unroll 32
             for (int part = 0; part < parts; ++part) {
                 sum[part] -= *reinterpret_cast<const typename V::loose*>(from + V::lanes * part);
             }
         }
-#pragma GCC unroll 8
+#pragma GCC unroll 32
         for (int part = 0; part < parts; ++part) {
             *reinterpret_cast<typename V::loose*>(sums + q * kSlopeLanes + V::lanes * part) = sum[part];
         }
@@ -93,12 +101,12 @@ void sum_adding_rows(const SlopeView<R>& view, const SlopeLength<R>& length, con
     constexpr int parts = V::parts;
     typename V::aligned sum[parts];
     const auto put = [&](std::size_t q) {
-#pragma GCC unroll 8
+#pragma GCC unroll 32
         for (int part = 0; part < parts; ++part) {
             *reinterpret_cast<typename V::loose*>(sums + q * kSlopeLanes + V::lanes * part) = sum[part];
         }
     };
-#pragma GCC unroll 8
+#pragma GCC unroll 32
     for (int part = 0; part < parts; ++part) sum[part] = typename V::aligned{};
     std::size_t last = length.length + 1;
     put(last);
@@ -109,7 +117,7 @@ void sum_adding_rows(const SlopeView<R>& view, const SlopeLength<R>& length, con
     const std::uint32_t count = until[all ? 0 : rank[0]];
     for (std::uint32_t at = 0; at < count; ++at) {
         const R* const from = grad + order[at] * kSlopeLanes;
-#pragma GCC unroll 8
+#pragma GCC unroll 32
         for (int part = 0; part < parts; ++part) {
             sum[part] += *reinterpret_cast<const typename V::loose*>(from + V::lanes * part);
         }
@@ -120,7 +128,7 @@ void sum_adding_rows(const SlopeView<R>& view, const SlopeLength<R>& length, con
         const std::uint32_t here = until[q > 0 ? rank[q - 1] : 0];
         last = here > above ? q : last;
         above = here;
-#pragma GCC unroll 8
+#pragma GCC unroll 32
         for (int part = 0; part < parts; ++part) {
             *reinterpret_cast<typename V::loose*>(sums + q * kSlopeLanes + V::lanes * part) =
                 *reinterpret_cast<const typename V::loose*>(sums + last * kSlopeLanes + V::lanes * part);

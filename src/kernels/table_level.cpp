@@ -156,9 +156,14 @@ void code(const std::uint8_t* bytes, const std::uint8_t* full, std::size_t count
     if (mask != nullptr) look_up_257(bytes, full, count, codes.mask, mask);
 }
 
-// Several rows at once share what is loaded for the lanes, as many as there are registers for; inputs in chunks, whose
-// lanes stay in the first cache.
+// Several rows at once share what is loaded for the lanes, and the kVectors of a block what is loaded for a row, as
+// many as there are registers for; inputs in chunks, whose lanes stay in the first cache.
+constexpr int kVectors = static_cast<int>(kBlock / kWidth);
+#if BITPROP_LEVEL_NUMBER >= 2
 constexpr int kRowsDirect = 4, kRowsRank = 2;
+#else
+constexpr int kRowsDirect = 2, kRowsRank = 1;
+#endif
 static_assert(kRowsTogether % kRowsDirect == 0 && kRowsTogether % kRowsRank == 0, "rows are padded to it");
 constexpr std::size_t kChunk = 208;
 static_assert(kChunk % kGroup == 0 && kChunk * (kCap[static_cast<int>(Scheme::rank256)] + 8) < 65536,
@@ -179,6 +184,7 @@ struct Sums {
     Bytes even() const { return sub16(words, times_power<8>(odd_ones)); }
 };
 
+#if BITPROP_LEVEL_NUMBER >= 2
 // Bytes added carry-save, as on paper but for each bit of a byte: of three numbers of one weight come one of that and
 // one of twice that weight. The number of the next one, modulo 4, is known where it is added. What weighs 4 is summed.
 struct Carried {
@@ -200,6 +206,14 @@ struct Carried {
         fours.add(carry);
     }
 };
+#else
+// A carry-save addition takes five operations here, the sums of two bytes six.
+struct Carried {
+    Sums all;
+
+    void add(int, Bytes bytes) { all.add(bytes); }
+};
+#endif
 
 // 16-bit sums of both lanes of a word, of bytes or of their sums that weigh more.
 struct Total {
@@ -216,9 +230,13 @@ struct Total {
         odd = add16(odd, times_power<Bits>(high_of_16(bytes)));
     }
     void add(const Carried& carried) {
+#if BITPROP_LEVEL_NUMBER >= 2
         add<2>(carried.fours);
         add<1>(carried.twos);
         add<0>(carried.ones);
+#else
+        add<0>(carried.all);
+#endif
     }
 };
 
@@ -236,105 +254,135 @@ constexpr int sums_of_group(bool two) {
 template <bool Two>
 void direct(const PieceView& piece, const LanePack& lanes, std::size_t at, const std::uint16_t* const* entries,
             std::size_t begin, std::size_t end, std::int32_t* const* total) {
-    Sums sums[kRowsDirect];
+    Sums sums[kRowsDirect][kVectors];
     for (std::size_t i = begin; i < end; i += kGroup) {
-        Bytes sum[kRowsDirect];
-        for (Bytes& row : sum) row = all(128);
+        Bytes sum[kRowsDirect][kVectors];
+        for (auto& row : sum) {
+            for (Bytes& lane : row) lane = all(128);
+        }
 #pragma GCC unroll 16
         for (int j = 0; j < static_cast<int>(kGroup); ++j) {
-            const Bytes index = load(lanes.index + at + (i + j) * kBlock);
-            const Upper upper = Two ? upper_half(lanes.spread + (at / kBlock + i + j) * kUpperBytes, index) : Upper{};
+            const std::uint8_t* const place = lanes.index + at + (i + j) * kBlock;
+            const std::uint8_t* const spread = lanes.spread + (at / kBlock + i + j) * kUpperBytes;
+            Bytes index[kVectors];
+            Upper upper[kVectors];
+            for (int v = 0; v < kVectors; ++v) {
+                index[v] = load(place + v * kWidth);
+                upper[v] = Two ? upper_half(spread, index[v]) : Upper{};
+            }
 #pragma GCC unroll 4
             for (int r = 0; r < kRowsDirect; ++r) {
                 const std::uint8_t* table = piece.table + entries[r][i + j];
-                const Bytes low = load16(table);
-                sum[r] = add8(sum[r], Two ? look_up_two(low, load16(table + 16), index, upper) : look_up(low, index));
-                if (!is_full(Two, j)) continue;
-                sums[r].add(sum[r]);
-                sum[r] = all(128);
+                const Bytes low = load16(table), high = Two ? load16(table + 16) : Bytes{};
+                for (int v = 0; v < kVectors; ++v) {
+                    sum[r][v] =
+                        add8(sum[r][v], Two ? look_up_two(low, high, index[v], upper[v]) : look_up(low, index[v]));
+                    if (!is_full(Two, j)) continue;
+                    sums[r][v].add(sum[r][v]);
+                    sum[r][v] = all(128);
+                }
             }
         }
     }
     const std::int32_t bias = 128 * sums_of_group(Two) * static_cast<std::int32_t>((end - begin) / kGroup);
-    for (int r = 0; r < kRowsDirect; ++r) add_wide(total[r], sums[r].even(), sums[r].odd(), bias);
+    for (int r = 0; r < kRowsDirect; ++r) {
+        for (int v = 0; v < kVectors; ++v) {
+            add_wide(total[r] + v * kWidth, sums[r][v].even(), sums[r][v].odd(), bias);
+        }
+    }
 }
 
 // Counters of the ones of byte lanes, carry-save: the bits of `ones` weigh 1, of `twos` 2, and so on.
 struct Marks {
     Bytes ones = zero(), twos = zero(), fours = zero(), eights = zero(), sixteens = zero();
+
+    // The marks of inputs j and j + 1 of kGroup; carries wait for the next ones of their weight.
+    void add(int j, Bytes first, Bytes second, Bytes* waiting) {
+        Bytes carry;
+        full_add(ones, carry, first, second);
+        if (j % 4 == 0) {
+            waiting[0] = carry;
+            return;
+        }
+        full_add(twos, carry, waiting[0], carry);
+        if (j % 8 == 2) {
+            waiting[1] = carry;
+            return;
+        }
+        full_add(fours, carry, waiting[1], carry);
+        if (j == 6) {
+            waiting[2] = carry;
+            return;
+        }
+        full_add(eights, carry, waiting[2], carry);
+        sixteens = add8(sixteens, ones_of(carry));
+    }
 };
 
 // Up to 256 points. `Together` of the counts before a group fit a byte.
 template <bool Two, int Together>
 void rank(const PieceView& piece, const LanePack& lanes, std::size_t at, const std::uint16_t* const* entries,
           std::size_t begin, std::size_t end, std::int32_t* const* total) {
-    Carried carried[kRowsRank];
-    Marks marks[kRowsRank];
+    Carried carried[kRowsRank][kVectors];
+    Marks marks[kRowsRank][kVectors];
     for (std::size_t i = begin; i < end; i += kGroup) {
-        Bytes waiting[kRowsRank][3];
+        Bytes waiting[kRowsRank][kVectors][3];
 #pragma GCC unroll 8
         for (int j = 0; j < static_cast<int>(kGroup); j += 2) {
             // two inputs for one row after the other, so that little is held
-            Bytes index[2], mask[2];
-            Upper upper[2];
+            Bytes index[2][kVectors], mask[2][kVectors];
+            Upper upper[2][kVectors];
             for (int k = 0; k < 2; ++k) {
                 const std::size_t here = at + (i + j + k) * kBlock;
-                index[k] = load(lanes.index + here);
-                mask[k] = load(lanes.mask + here);
-                upper[k] = Two ? upper_half(lanes.spread + (at / kBlock + i + j + k) * kUpperBytes, index[k]) : Upper{};
+                const std::uint8_t* const spread = lanes.spread + (at / kBlock + i + j + k) * kUpperBytes;
+                for (int v = 0; v < kVectors; ++v) {
+                    index[k][v] = load(lanes.index + here + v * kWidth);
+                    mask[k][v] = load(lanes.mask + here + v * kWidth);
+                    upper[k][v] = Two ? upper_half(spread, index[k][v]) : Upper{};
+                }
             }
             for (int r = 0; r < kRowsRank; ++r) {
-                Bytes p[2], m[2];
+                Bytes p[2][kVectors], m[2][kVectors];
                 for (int k = 0; k < 2; ++k) {
                     const std::size_t entry = entries[r][i + j + k];
                     const Bytes flip = load8(kFlips + entry / kSubtracts);
                     const std::uint8_t* table = piece.table + (Two ? entry % kSubtracts : entry);
-                    if constexpr (Two) {
-                        p[k] = look_up_two(load16(table), load16(table + 16), index[k], upper[k]);
-                        p[k] = differing(p[k], flip);
-                        m[k] = look_up_two(load16(table + 32), load16(table + 48), index[k], upper[k]);
-                    } else {
-                        p[k] = look_up(load16(table), index[k]);
-                        m[k] = look_up(load16(table + 16), index[k]);
+                    Bytes row[Two ? 4 : 2];
+                    for (int part = 0; part < (Two ? 4 : 2); ++part) row[part] = load16(table + 16 * part);
+                    for (int v = 0; v < kVectors; ++v) {
+                        if constexpr (Two) {
+                            p[k][v] = differing(look_up_two(row[0], row[1], index[k][v], upper[k][v]), flip);
+                            m[k][v] = look_up_two(row[2], row[3], index[k][v], upper[k][v]);
+                        } else {
+                            p[k][v] = look_up(row[0], index[k][v]);
+                            m[k][v] = look_up(row[1], index[k][v]);
+                        }
+                        m[k][v] = masked_and_flipped(m[k][v], mask[k][v], flip);
                     }
-                    m[k] = masked_and_flipped(m[k], mask[k], flip);
                 }
-                if constexpr (Together == 2) {
-                    carried[r].add(j / 2, add8(p[0], p[1]));
-                } else {
-                    carried[r].add(j, p[0]);
-                    carried[r].add(j + 1, p[1]);
+                for (int v = 0; v < kVectors; ++v) {
+                    if constexpr (Together == 2) {
+                        carried[r][v].add(j / 2, add8(p[0][v], p[1][v]));
+                    } else {
+                        carried[r][v].add(j, p[0][v]);
+                        carried[r][v].add(j + 1, p[1][v]);
+                    }
+                    marks[r][v].add(j, m[0][v], m[1][v], waiting[r][v]);
                 }
-                Bytes carry;
-                full_add(marks[r].ones, carry, m[0], m[1]);
-                if (j % 4 == 0) {
-                    waiting[r][0] = carry;
-                    continue;
-                }
-                full_add(marks[r].twos, carry, waiting[r][0], carry);
-                if (j % 8 == 2) {
-                    waiting[r][1] = carry;
-                    continue;
-                }
-                full_add(marks[r].fours, carry, waiting[r][1], carry);
-                if (j == 6) {
-                    waiting[r][2] = carry;
-                    continue;
-                }
-                full_add(marks[r].eights, carry, waiting[r][2], carry);
-                marks[r].sixteens = add8(marks[r].sixteens, ones_of(carry));
             }
         }
     }
     for (int r = 0; r < kRowsRank; ++r) {
-        Total found;
-        found.add(carried[r]);
-        found.add<4>(marks[r].sixteens);
-        found.add<3>(ones_of(marks[r].eights));
-        found.add<2>(ones_of(marks[r].fours));
-        found.add<1>(ones_of(marks[r].twos));
-        found.add<0>(ones_of(marks[r].ones));
-        add_wide(total[r], found.even, found.odd, 0);
+        for (int v = 0; v < kVectors; ++v) {
+            Total found;
+            found.add(carried[r][v]);
+            found.add<4>(marks[r][v].sixteens);
+            found.add<3>(ones_of(marks[r][v].eights));
+            found.add<2>(ones_of(marks[r][v].fours));
+            found.add<1>(ones_of(marks[r][v].twos));
+            found.add<0>(ones_of(marks[r][v].ones));
+            add_wide(total[r] + v * kWidth, found.even, found.odd, 0);
+        }
     }
 }
 
@@ -360,9 +408,9 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
     if (piece.scheme == Scheme::rank128) chosen = rank<false, 2>;
     const std::size_t together = is_direct ? kRowsDirect : kRowsRank;
     const std::int64_t extra = is_direct ? 0 : kCap[static_cast<int>(piece.scheme)] + 8;
-    for (std::size_t lane = 0; lane < lanes.lanes; lane += kWidth) {
-        const std::size_t at = lane / kBlock * kBlock * lanes.inputs + lane % kBlock;
-        alignas(64) std::int32_t totals[kTile][kWidth] = {};
+    for (std::size_t lane = 0; lane < lanes.lanes; lane += kBlock) {
+        const std::size_t at = lane * lanes.inputs;
+        alignas(64) std::int32_t totals[kTile][kBlock] = {};
         for (std::size_t begin = 0; begin < rows.stride; begin += kChunk) {
             const std::size_t end = begin + kChunk < rows.stride ? begin + kChunk : rows.stride;
             for (std::size_t row = 0; row < count; row += together) {
@@ -378,7 +426,7 @@ void tile(const PieceView& piece, const LanePack& lanes, const RowPack& rows, st
         for (std::size_t row = 0; row < count; ++row) {
             std::int64_t* const line = out + row * lanes.lanes + lane;
             const std::int64_t surplus = extra * rows.negative[first + row];
-            for (std::size_t l = 0; l < kWidth; ++l) {
+            for (std::size_t l = 0; l < kBlock; ++l) {
                 line[l] = (adds ? line[l] : 0) + piece.weight * (totals[row][l] - surplus);
             }
         }

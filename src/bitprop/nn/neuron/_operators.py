@@ -26,6 +26,7 @@ from bitprop import kernels
 from bitprop.nn import _watched
 
 __all__ = [
+    "ALIGNED",
     "SECOND_ORDER",
     "backward",
     "by_reference",
@@ -39,6 +40,7 @@ __all__ = [
     "set_up",
 ]
 
+ALIGNED = 64  # bytes, as PyTorch's own tensors begin: elsewhere a library may add up in another order
 _LIBRARY: Any = Library("bitprop", "FRAGMENT")  # type: ignore[no-untyped-call]
 _CODES = "int neuron, int reset, int surrogate, bool delayed, bool attached, float kappa, float v_reset, float scale"
 _CONSTANTS = "Tensor? beta, Tensor? second, Tensor? theta"
@@ -204,7 +206,7 @@ def _recurrent(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     out, *after = _outputs(x, steps, codes[0])
     z = torch.empty_like(out)
-    heard = torch.empty_like(after[0])
+    heard, last_spikes = torch.empty_like(after[0]), torch.empty_like(after[0])
     step = native("spiking_forward", x.dtype)
     constants = (beta, second, theta)
     x, across, threads = x.detach(), weight.detach().t(), torch.get_num_threads()
@@ -218,7 +220,9 @@ def _recurrent(
             torch.mm(last.flatten(0, -2), across, out=heard.flatten(0, -2))
             torch.add(x_t, heard, out=z[t])
         step(lent(z[t]), lent(out[t]), 1, codes, *map(handed, (*constants, *state)), *map(lent, rows), threads)
-        state = [rows[0], out[t], rows[2]]
+        # the next product has the bits of the loop over single steps, whose spikes are a new tensor each time
+        spikes = out[t] if out[t].data_ptr() % ALIGNED == 0 else last_spikes.copy_(out[t])
+        state = [rows[0], spikes, rows[2]]
     return (out, *after, z)  # type: ignore[return-value]
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bitprop import kernels
-from bitprop.nn.neuron._operators import handed, lent
+from bitprop.nn.neuron._operators import ALIGNED, handed, lent
 
 __all__ = ["DENSEST", "ORDERS", "forget", "linear", "lists", "weight_gradient"]
 
@@ -28,7 +28,6 @@ ORDERS = (384, 256, 192, 1 << 16)
 """After how many inputs libraries begin a sum anew: Intel's with AVX-512 and with AVX2, and one that never does."""
 _LEAST_WIDTH = 64
 _LEAST_PRODUCTS = 1 << 23
-_ALIGNED = 64  # bytes; elsewhere a library may begin in another way
 _MOSTLY = 0.8  # share of zeros in the inputs that orders are found with
 _MOST_TRIED = 64  # shapes: a trial costs some products, and sequences may have a new length in every batch
 _found: dict[tuple[Any, ...], int] = {}  # the order of the library for a shape; 0: none of the known ones
@@ -118,7 +117,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Any:
         and kernels.extension().sparse_is_fast()
         and x.is_contiguous()
         and weight.is_contiguous()
-        and not any(tensor.data_ptr() % _ALIGNED for tensor in (x, weight, out))
+        and not any(tensor.data_ptr() % ALIGNED for tensor in (x, weight, out))
     ):
         key = (x.shape, outputs, bias is None, *_setting())
         known = _found.get(key, None if len(_found) < _MOST_TRIED else 0)
