@@ -83,6 +83,12 @@ class KeptSums {
     std::vector<Part> parts_;
 };
 
+// The biases of one design as its accumulators are preloaded, as integers and as reals.
+struct Preloads {
+    Integers raw;
+    std::vector<double> real;
+};
+
 // One step's shares, by encoding and length, its gain, and what is kept of it.
 struct Pass {
     std::vector<double> shares;
@@ -93,27 +99,36 @@ struct Pass {
     Buffer by_correlation;                      // slopes of the sums, [designs, B, O], where they are asked for
     std::size_t real_bytes;                     // of a number in it
 
-    // The view of one design; bias_raw is filled for it.
+    // The view of one design; the preloads are filled for it.
     template <class R>
     DesignView<R> view(const Designs& designs, std::size_t e, std::size_t l, std::size_t samples, std::size_t outputs,
-                       const R* bias, Integers& bias_raw) const {
+                       const R* bias, Preloads& preloads) const {
         const double length = static_cast<double>(designs.lengths[l]);
         // 2**46 and a multiplier of 16 bits stay in 64; what is not a number counts as nothing here, and is seen in
         // the real value
         constexpr double most = 70368744177664.0;
-        bias_raw.resize(outputs);
+        preloads.raw.resize(outputs);
+        preloads.real.resize(outputs);
+        double largest = 0.0;
         for (std::size_t o = 0; o < outputs; ++o) {
             const double found = std::nearbyint(static_cast<double>(bias[o]) * length / gain);
-            bias_raw[o] = found == found ? static_cast<std::int64_t>(std::min(std::max(found, -most), most)) : 0;
+            const double held = found == found ? std::min(std::max(found, -most), most) : 0.0;
+            preloads.real[o] = held;
+            preloads.raw[o] = static_cast<std::int64_t>(held);
+            largest = std::max(largest, std::abs(held));
         }
         const Scale& scale = scales[l];
+        // with a sum of 32 bits, times a multiplier of 16, and half of a divisor of 2**40: at most 2**53
+        const bool is_exact = largest <= 34359738368.0 && scale.multiplier <= 65536 && scale.shift <= 40;
         // as torch divides: the numbers of this type
         const R unit = scale.shift > 0 ? static_cast<R>(1.0 / (1 << designs.precision_bits))
                                        : static_cast<R>(gain) / static_cast<R>(designs.lengths[l]);
         return {samples,
                 outputs,
                 bias,
-                bias_raw.data(),
+                preloads.raw.data(),
+                preloads.real.data(),
+                is_exact,
                 static_cast<R>(gain),
                 static_cast<R>(designs.lengths[l]),
                 static_cast<R>(shares[e * designs.lengths.size() + l]),

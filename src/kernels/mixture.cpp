@@ -41,9 +41,13 @@ bool check_type(Level level) {
     for (auto& t : total) t = static_cast<std::int64_t>(next() % 400) - 200;
     for (auto& t : bias_raw) t = static_cast<std::int64_t>(next() % 100) - 50;
     const std::vector<std::int32_t> given(total.begin(), total.end());
-    for (const int shift : {0, 5}) {
-        DesignView<R> view{samples, outputs, bias.data(), bias_raw.data(), R(0.1), R(16), R(0.3), R(0.0625),
-                           9,       -64,     64,          shift,           R(-1),  R(1)};
+    const std::vector<double> bias_real(bias_raw.begin(), bias_raw.end());
+    for (const auto& [shift, is_exact] :
+         {std::pair(0, true), std::pair(0, false), std::pair(5, true), std::pair(5, false)}) {
+        DesignView<R> view{samples,  outputs, bias.data(), bias_raw.data(), bias_real.data(),
+                           is_exact, R(0.1),  R(16),       R(0.3),          R(0.0625),
+                           9,        -64,     64,          shift,           R(-1),
+                           R(1)};
         for (int which = 0; which < 2; ++which) {
             const MixtureKernels<R>& chosen = kernels(which == 0 ? Level::portable : level, R());
             codes[which].assign(3 * size, 0);
@@ -151,7 +155,7 @@ std::unique_ptr<Pass> forward_of(const Designs& designs, std::vector<double> sha
     std::fill_n(out.data(), size, R(0));
     if (size == 0) return pass;
     thread_local Thresholds<R> of_x, of_w;
-    thread_local Integers bias_raw;
+    thread_local Preloads preloads;
     thread_local std::vector<std::int64_t> sums;
     thread_local Shared shared;
     const std::size_t most = std::min(samples, kSamples);
@@ -173,7 +177,7 @@ std::unique_ptr<Pass> forward_of(const Designs& designs, std::vector<double> sha
                           designs.goes_on[l] != 0);
                 }
                 const std::size_t design = e * count + l;
-                const DesignView<R> view = pass->view<R>(designs, e, l, here, outputs, bias.data(), bias_raw);
+                const DesignView<R> view = pass->view<R>(designs, e, l, here, outputs, bias.data(), preloads);
                 kernels(level, R()).finish(view, sums.data(), out.data() + first * outputs);
                 pass->sums.put(level, design, first, sums.data(), part);
                 if (signs.empty()) continue;
@@ -233,7 +237,7 @@ std::vector<double> backward_of(const Designs& designs, const Pass& pass, const 
     if (any_local && grad_w) std::fill_n(grad_w.data(), outputs * inputs, R(0));
     std::fill_n(relaxed.data(), designs.encodings() * size, R(0));
     thread_local Thresholds<R> of_x, of_w;
-    thread_local Integers bias_raw;
+    thread_local Preloads preloads;
     // kept by the thread between calls, as fresh memory would have to be paged in
     thread_local Buffer mean_room, widened_room;
     const std::size_t most = std::min(samples, kSamples) * outputs;
@@ -252,7 +256,7 @@ std::vector<double> backward_of(const Designs& designs, const Pass& pass, const 
             const std::int64_t* of_length = designs.numbers.data();
             for (std::size_t l = 0; l < count; ++l) {
                 const std::size_t design = e * count + l, length = static_cast<std::size_t>(designs.lengths[l]);
-                const DesignView<R> view = pass.view<R>(designs, e, l, here, outputs, bias.data(), bias_raw);
+                const DesignView<R> view = pass.view<R>(designs, e, l, here, outputs, bias.data(), preloads);
                 double* const sums = columns.data();
                 std::fill_n(sums + outputs, outputs, 0.0);
                 kernels(level, R())

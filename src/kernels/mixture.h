@@ -16,6 +16,8 @@ struct DesignView {
     std::size_t samples, outputs;
     const R* bias;                 // [outputs]
     const std::int64_t* bias_raw;  // [outputs], as the accumulator is preloaded
+    const double* bias_real;       // the same numbers
+    bool is_exact;                 // whether doubles hold every number between a sum and an output integer
     R gain, length, share, unit;   // share: the design's probability; unit: what one of its output integers is worth
     std::int64_t multiplier, low, high;
     int shift;  // 0: a layer of logits, neither scaled nor clamped

@@ -42,9 +42,24 @@ Encoded encode(const R* values, std::size_t size, SlopeCode code, int precision_
     return encode_as<R, SlopeCode::bipolar>(values, size, one, out);
 }
 
+#if BITPROP_LEVEL_NUMBER > 0
+using Fast = double;  // vectors have few operations for integers of 64 bits
+#else
+using Fast = std::int64_t;
+#endif
+
+template <class R>
+const std::int64_t* preloads(const DesignView<R>& view, std::int64_t) {
+    return view.bias_raw;
+}
+template <class R>
+const double* preloads(const DesignView<R>& view, double) {
+    return view.bias_real;
+}
+
+// What the integer of an output is worth; the same in doubles where they are exact.
 template <class R, bool Scaled>
-R output(const DesignView<R>& view, std::int64_t total, std::size_t o) {
-    std::int64_t value = total + view.bias_raw[o];
+R output(const DesignView<R>& view, std::int64_t value) {
     if (Scaled) {
         value = (value * view.multiplier + (std::int64_t{1} << (view.shift - 1))) >> view.shift;
         value = value < view.low ? view.low : value;
@@ -52,16 +67,29 @@ R output(const DesignView<R>& view, std::int64_t total, std::size_t o) {
     }
     return static_cast<R>(value) * view.unit;
 }
-
 template <class R, bool Scaled>
+R output(const DesignView<R>& view, double value) {
+    if (Scaled) {
+        const double divisor = static_cast<double>(std::int64_t{1} << view.shift);
+        const double low = static_cast<double>(view.low), high = static_cast<double>(view.high);
+        value = __builtin_floor((value * static_cast<double>(view.multiplier) + divisor / 2) * (1 / divisor));
+        value = value < low ? low : value;
+        value = value > high ? high : value;
+    }
+    return static_cast<R>(value) * view.unit;
+}
+
+template <class R, bool Scaled, class Whole>
 void finish_as(const DesignView<R>& view, const std::int64_t* __restrict total, R* __restrict out) {
+    const Whole* __restrict preload = preloads(view, Whole());
     for (std::size_t b = 0; b < view.samples; ++b) {
         const std::int64_t* __restrict line = total + b * view.outputs;
         R* __restrict to = out + b * view.outputs;
         for (std::size_t o = 0; o < view.outputs; ++o) {
-            const R hard = output<R, Scaled>(view, line[o], o);
+            const std::int32_t sum = static_cast<std::int32_t>(line[o]);
+            const R hard = output<R, Scaled>(view, static_cast<Whole>(sum) + preload[o]);
             // the real value is in it too, so that what is not a number is seen
-            R soft = view.gain * (static_cast<R>(line[o]) / view.length) + view.bias[o];
+            R soft = view.gain * (static_cast<R>(sum) / view.length) + view.bias[o];
             if (Scaled) {
                 soft = soft < view.least ? view.least : soft;
                 soft = soft > view.most ? view.most : soft;
@@ -73,8 +101,10 @@ void finish_as(const DesignView<R>& view, const std::int64_t* __restrict total, 
 
 template <class R>
 void finish(const DesignView<R>& view, const std::int64_t* total, R* out) {
-    if (view.shift > 0) return finish_as<R, true>(view, total, out);
-    finish_as<R, false>(view, total, out);
+    const bool scaled = view.shift > 0;
+    auto* chosen = scaled ? finish_as<R, true, std::int64_t> : finish_as<R, false, std::int64_t>;
+    if (view.is_exact) chosen = scaled ? finish_as<R, true, Fast> : finish_as<R, false, Fast>;
+    chosen(view, total, out);
 }
 
 bool narrow(const std::int64_t* __restrict total, std::size_t size, std::int16_t* __restrict out) {
@@ -90,9 +120,10 @@ void widen(const std::int16_t* __restrict kept, std::size_t size, std::int32_t* 
     for (std::size_t at = 0; at < size; ++at) out[at] = kept[at];
 }
 
-template <class R, bool Scaled>
+template <class R, bool Scaled, class Whole>
 void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int32_t* __restrict sum,
              const R* __restrict by_correlation, R* __restrict grad_mean, DesignSums sums) {
+    const Whole* __restrict preload = preloads(view, Whole());
     double* __restrict to_bias = sums.bias;
     double* __restrict to_share = sums.share;
     double* __restrict to_gain = sums.gain;
@@ -100,7 +131,7 @@ void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int
     for (std::size_t b = 0; b < view.samples; ++b) {
         const std::size_t line = b * view.outputs;
         for (std::size_t o = 0; o < view.outputs; ++o) {
-            const std::int64_t total = sum[line + o];
+            const std::int32_t total = sum[line + o];
             const R mean = static_cast<R>(total) / view.length, given = grad[line + o];
             const R soft = view.gain * mean + view.bias[o];
             R through = view.share * given;
@@ -108,7 +139,8 @@ void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int
             const R found = through * view.gain;
             grad_mean[line + o] = found;
             to_bias[o] += static_cast<double>(through);
-            to_share[o] += static_cast<double>(given) * static_cast<double>(output<R, Scaled>(view, total, o));
+            to_share[o] += static_cast<double>(given) *
+                           static_cast<double>(output<R, Scaled>(view, static_cast<Whole>(total) + preload[o]));
             to_gain[o] += static_cast<double>(through) * static_cast<double>(mean);
         }
         if (by_correlation == nullptr) continue;
@@ -122,8 +154,10 @@ void back_as(const DesignView<R>& view, const R* __restrict grad, const std::int
 template <class R>
 void back(const DesignView<R>& view, const R* grad, const std::int32_t* total, const R* by_correlation, R* grad_mean,
           DesignSums sums) {
-    if (view.shift > 0) return back_as<R, true>(view, grad, total, by_correlation, grad_mean, sums);
-    back_as<R, false>(view, grad, total, by_correlation, grad_mean, sums);
+    const bool scaled = view.shift > 0;
+    auto* chosen = scaled ? back_as<R, true, std::int64_t> : back_as<R, false, std::int64_t>;
+    if (view.is_exact) chosen = scaled ? back_as<R, true, Fast> : back_as<R, false, Fast>;
+    chosen(view, grad, total, by_correlation, grad_mean, sums);
 }
 
 }  // namespace
