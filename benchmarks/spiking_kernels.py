@@ -9,7 +9,7 @@ under ``torch.compile`` has a process and a time limit of its own, and bitprop's
 bitprop leaves zeros of the input out of its products, so that its step is timed with an input without zeros too, beside
 plain torch, mostly the fastest peer; no other time depends on what the numbers are.
 
-``--only runs:25:256`` measures that part again and leaves the other results as they are.
+``--only runs:25:256 first`` measures those parts again and leaves the other results as they are.
 """
 
 from __future__ import annotations
@@ -234,8 +234,7 @@ def scaling(axis: str, rounds: int) -> dict[str, Any]:
     return {"axis": axis, "points": points, "exponent": exponent(points)}
 
 
-def table(results: dict[str, Any]) -> str:
-    """Times and ratios, memory, compilation, scaling."""
+def _runs(results: dict[str, Any]) -> str:
     rows = []
     for run in results["runs"]:
         seconds = run["seconds"]
@@ -254,7 +253,7 @@ def table(results: dict[str, Any]) -> str:
             ]
         )
     names = [name for name in CONTESTANTS if name != "bitprop"]
-    text = markdown(
+    return markdown(
         [
             "ms a training step",
             "products",
@@ -266,18 +265,31 @@ def table(results: dict[str, Any]) -> str:
         ],
         rows,
     )
+
+
+def _first(first: dict[str, float]) -> str:
+    waits = "reached" if first["first"] - first["later"] <= BARS["first"] else "not reached"
+    return (
+        f"First step in a new process {1000 * first['first']:.0f} ms, later ones {1000 * first['later']:.0f} ms "
+        f"(bar: no wait over 0.5 s: {waits}).\n"
+    )
+
+
+def summary(results: dict[str, Any]) -> str:
+    """What of a second machine is shown beside the page's own one."""
+    return "\n".join([_runs(results), _full(results), _memory(results["memory"]), _first(results["first"])])
+
+
+def table(results: dict[str, Any]) -> str:
+    """Times and ratios, memory, compilation, scaling."""
+    text = _runs(results)
     text += "\n" + _full(results) + "\n" + _constant(results)
     if results["memory"]:
         text += "\n" + _memory(results["memory"])
     for steps, width in COMPILED:
         if chosen := [row for row in results["compiled"] if (row["steps"], row["width"]) == (steps, width)]:
             text += "\n" + _compiled(chosen)
-    first = results["first"]
-    waits = "reached" if first["first"] - first["later"] <= BARS["first"] else "not reached"
-    text += (
-        f"\nFirst step in a new process {1000 * first['first']:.0f} ms, later ones {1000 * first['later']:.0f} ms "
-        f"(bar: no wait over 0.5 s: {waits}).\n"
-    )
+    text += "\n" + _first(results["first"])
     rows = [
         [axis, ", ".join(f"{1000 * b:.2f} ({a:.0f})" for a, b in curve["points"]), f"{curve['exponent']:.2f}"]
         for axis, curve in sorted(results["scaling"].items())
@@ -411,7 +423,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "spiking_kernels.json", help="results file")
     parser.add_argument("--rounds", type=int, default=7, help="rounds; the median counts")
     parser.add_argument("--compile-timeout", type=float, default=600.0, help="seconds for each contestant to compile")
-    parser.add_argument("--only", metavar="PART", help=f"parts that begin so, e.g. {', '.join(parts()[:3])}")
+    parser.add_argument(
+        "--only", metavar="PART", nargs="+", default=[], help=f"parts that begin so, e.g. {' '.join(parts()[:3])}"
+    )
     parser.add_argument("--table-only", action="store_true", help="print the table of an existing results file")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -423,11 +437,11 @@ def main() -> None:
         return
     if kernels.extension() is None:
         sys.exit(f"expected native kernels, got none: {kernels.why_not()}")
-    chosen = [part for part in parts() if part.startswith(arguments.only or "")]
+    chosen = [part for part in parts() if part.startswith(tuple(arguments.only) or "")]
     if not chosen:
         sys.exit(f"expected the beginning of a part, got {arguments.only!r}; parts are {', '.join(parts())}")
     results: dict[str, Any] = {"runs": [], "memory": [], "compiled": [], "scaling": {}, "first": {}}
-    if arguments.only:
+    if arguments.only and arguments.output.is_file():
         results = json.loads(arguments.output.read_text(encoding="utf-8"))
     results |= {
         "schema": "bitprop.benchmark.spiking_kernels",
