@@ -39,6 +39,13 @@ EVIDENCE_SYNTHESIS = "open_source_synthesis_and_place_and_route_estimate"
 """Evidence class of area and timing: an estimate by named tools and versions; nothing was measured on a chip."""
 
 
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EISDIR: "remove the folder that is in its place, or choose another one",
+}
+
+
 def evidence(boundary: str = EVIDENCE_LOCAL_PARITY) -> dict[str, Any]:
     """The fields every artefact carries: what kind of evidence it is, and that no hardware was measured."""
     return {"evidence_boundary": boundary, "hardware_measurement_claimed": False}
@@ -107,9 +114,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        advice = (
-            "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose a folder you may write to"
-        )
+        advice = _ADVICE.get(error.errno or 0, "choose a folder you may write to")
         raise ArtifactError(f"cannot write {target}: {error.strerror}; {advice}") from error
     return target
 

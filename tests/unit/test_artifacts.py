@@ -79,7 +79,7 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"cannot write .*choose a folder"):
         write_bytes(tmp_path / "file" / "below", b"")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ArtifactError, match="cannot write"):
+    with pytest.raises(ArtifactError, match=r"cannot write .*remove the folder that is in its place"):
         write_bytes(tmp_path / "folder", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 

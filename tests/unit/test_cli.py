@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import bitprop.environment
 from bitprop import __version__
 from bitprop.cli import app
 from bitprop.cli._console import TRACEBACK_VARIABLE
-from bitprop.errors import SimulationError
+from bitprop.errors import BitpropWarning, SimulationError
 from bitprop.toolchain import SIMULATORS
 from helpers.command_line import blobs_csv, refused, run
 
@@ -320,6 +321,18 @@ def test_anything_raised_is_one_line(
     assert result.stdout == ""
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_warnings_of_bitprop_are_notes_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def environment() -> dict[str, Any]:
+        for _ in range(2):
+            warnings.warn("not kept; free some space", BitpropWarning, stacklevel=1)
+        return {}
+
+    monkeypatch.setattr(bitprop.environment, "environment", environment)
+    result = run("info", "--json")
+    assert (result.exit_code, result.stdout) == (0, "{}\n")
+    assert result.stderr == "note: not kept; free some space\n"
 
 
 def test_a_variable_shows_where_a_defect_is(monkeypatch: pytest.MonkeyPatch) -> None:

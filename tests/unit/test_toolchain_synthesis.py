@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import pwd
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from bitprop.artifacts import EVIDENCE_SYNTHESIS, canonical_json
-from bitprop.errors import ArtifactError, RangeError, SynthesisError, ToolNotFoundError, ToolTimeoutError
+from bitprop.errors import (
+    ArtifactError,
+    BitpropWarning,
+    RangeError,
+    SynthesisError,
+    ToolNotFoundError,
+    ToolTimeoutError,
+)
 from bitprop.graph.random import random_document
 from bitprop.handoff.board import build_for_board
 from bitprop.handoff.synthesis import emitted, implement_path, rtl_of
@@ -117,6 +126,33 @@ def test_a_damaged_entry_that_cannot_be_removed_is_not_believed(
     monkeypatch.setattr(Path, "unlink", held)
     assert store.get(key) is None
     assert store.path(key).exists()
+
+
+def fake_yosys(folder: Path) -> str:
+    """A program that writes an empty netlist of ``blink``."""
+    netlist = json.dumps({"modules": {"blink": {"cells": {}, "ports": {}, "attributes": {}}}})
+    return program(folder, "yosys", f"""[ "$1" = -V ] && echo "Yosys 9"; echo '{netlist}' > netlist.json""")
+
+
+def test_what_cannot_be_kept_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in the place of the entry; then a disk that is full."""
+    monkeypatch.setenv("BITPROP_YOSYS", fake_yosys(tmp_path))
+    store = ResultCache(tmp_path / "cache")
+    result = synthesise(BLINK, "blink", "ecp5-25k", cache=store)
+    (entry,) = store.folder.iterdir()
+    entry.unlink()
+    entry.mkdir()
+    with pytest.warns(BitpropWarning, match=f"folder is in the place of {entry}; remove it"):
+        assert synthesise(BLINK, "blink", "ecp5-25k", cache=store).netlist == result.netlist
+    entry.rmdir()
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(BitpropWarning, match=f"cannot write to {store.folder}: No space left.*free.*{CACHE_VARIABLE}"):
+        assert synthesise(BLINK, "blink", "ecp5-25k", cache=store).netlist == result.netlist
+    assert list(store.folder.iterdir()) == []
 
 
 def test_an_entry_under_another_name_is_not_believed(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def place_and_route(
             raise SynthesisError(f"expected a report from {tool}, got none ({error}); run it again") from error
     result = _read_report(parts, synthesis, seed, frequency_mhz, tool, seconds, reused=False)
     if cache is not None:
-        cache.put(key, {**parts, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
+        cache.keep(key, {**parts, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
     return result
 
 

@@ -101,7 +101,6 @@ def wrap(
         ToolNotFoundError: Yosys is not installed.
         ToolTimeoutError: a step did not finish in time.
         SynthesisError: a step failed.
-        ArtifactError: the cache cannot be written.
     """
     text = serial_shell(synthesis) if shell is None else shell
     part = synthesis.device
@@ -139,5 +138,5 @@ def wrap(
         run_yosys(joining, folder, max(1.0, stop - time.monotonic()))
         netlist = (folder / "wrapped.json").read_bytes()
     if cache is not None:
-        cache.put(key, {"netlist": netlist})
+        cache.keep(key, {"netlist": netlist})
     return netlist

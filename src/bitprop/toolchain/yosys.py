@@ -227,7 +227,7 @@ def synthesise(
             raise SynthesisError(f"expected a netlist from {tool}, got none ({error}); run it again") from error
     result = _read_netlist(netlist, top, part, tool, seconds, reused=False)
     if cache is not None:
-        cache.put(key, {"netlist": netlist, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
+        cache.keep(key, {"netlist": netlist, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
     return result
 
 
