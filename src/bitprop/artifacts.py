@@ -21,6 +21,7 @@ from bitprop.errors import ArtifactError
 __all__ = [
     "EVIDENCE_LOCAL_PARITY",
     "EVIDENCE_SYNTHESIS",
+    "cannot_write",
     "canonical_json",
     "check_target",
     "evidence",
@@ -114,9 +115,14 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "choose a folder you may write to")
-        raise ArtifactError(f"cannot write {target}: {error.strerror}; {advice}") from error
+        raise cannot_write(target, error) from error
     return target
+
+
+def cannot_write(target: Path, error: OSError) -> ArtifactError:
+    """The error to raise where a file or folder could not be written, with advice."""
+    advice = _ADVICE.get(error.errno or 0, "choose a folder you may write to")
+    return ArtifactError(f"cannot write {target}: {error.strerror}; {advice}")
 
 
 def check_target(path: str | os.PathLike[str]) -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DocumentError",
+    "FolderInUseError",
     "InfeasibleError",
     "NotExportableError",
     "ParityError",
@@ -72,6 +73,10 @@ class NotExportableError(BitpropError, ValueError):
 
 class ArtifactError(BitpropError, ValueError):
     """A written artefact is missing, truncated, altered or contradicts another one."""
+
+
+class FolderInUseError(ArtifactError):
+    """Another process writes into the folder; the message says which."""
 
 
 class ToolNotFoundError(BitpropError, FileNotFoundError):

@@ -12,6 +12,7 @@ BUILTIN = {
     "ConfigError": ValueError,
     "DataError": ValueError,
     "DocumentError": ValueError,
+    "FolderInUseError": ValueError,
     "InfeasibleError": ValueError,
     "NotExportableError": ValueError,
     "ParityError": AssertionError,
