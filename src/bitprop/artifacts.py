@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitprop._checks import shortened
 from bitprop.errors import ArtifactError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "canonical_json",
     "check_target",
     "evidence",
+    "json_value",
     "read_json",
     "sha256_bytes",
     "sha256_file",
@@ -157,19 +159,46 @@ def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> Path:
     return write_text(path, canonical_json(value))
 
 
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in fields:
+            raise ArtifactError(f"expected each key of a JSON object once, got {shortened(key)} twice; leave one")
+        fields[key] = value
+    return fields
+
+
+def json_value(text: str | bytes) -> Any:
+    """The value of a JSON text; of a key that is given twice, Python's own loader would take the last value in silence.
+
+    Raises:
+        ArtifactError: a key is given twice in one object; the message names it.
+        ValueError: not JSON.
+        RecursionError: too deeply nested.
+
+    Example:
+        >>> json_value('{"lut": 900, "lut": 90}')
+        Traceback (most recent call last):
+        bitprop.errors.ArtifactError: expected each key of a JSON object once, got 'lut' twice; leave one
+    """
+    return json.loads(text, object_pairs_hook=_each_key_once)
+
+
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read one JSON object.
 
     Raises:
-        ArtifactError: missing, unreadable, not JSON, or not an object.
+        ArtifactError: missing, unreadable, not JSON, a key given twice, or not an object.
     """
     target = Path(path)
     try:
-        value = json.loads(target.read_text(encoding="utf-8"))
+        value = json_value(target.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"expected a JSON file at {target}, found none; write it again") from None
     except OSError as error:
         raise ArtifactError(f"cannot read {target}: {error.strerror}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{target}: {error}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or an integer of thousands of digits
         raise ArtifactError(f"expected JSON in {target}, got something else ({error}); write it again") from error
     if not isinstance(value, dict):

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from bitprop.artifacts import write_bytes
+from bitprop.artifacts import json_value, write_bytes
 from bitprop.errors import ArtifactError, BitpropError
 from bitprop.nn.network import SCNetwork
 
@@ -50,7 +50,7 @@ def load_network(path: str | os.PathLike[str]) -> SCNetwork:
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"expected safetensors in {target}: {error}; the file is damaged") from error
     try:
-        description: dict[str, Any] = json.loads(metadata.get(_KEY, "{}"))
+        description: dict[str, Any] = json_value(metadata.get(_KEY, "{}"))
         if description.get("format") != _FORMAT:
             raise ArtifactError(f"the format is {description.get('format')!r}, not {_FORMAT!r}")
         network = SCNetwork(**description["arguments"])
