@@ -20,7 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 import bitprop.environment
-from bitprop import __version__
+from bitprop import __version__, kernels
 from bitprop.cli import app
 from bitprop.cli._console import TRACEBACK_VARIABLE
 from bitprop.errors import BitpropWarning, SimulationError
@@ -333,6 +333,22 @@ def test_warnings_of_bitprop_are_notes_and_said_once(monkeypatch: pytest.MonkeyP
     result = run("info", "--json")
     assert (result.exit_code, result.stdout) == (0, "{}\n")
     assert result.stderr == "note: not kept; free some space\n"
+
+
+def test_computing_without_kernels_is_said_once(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(kernels.VARIABLE, raising=False)
+    monkeypatch.setattr(kernels, "_WHY_NOT", "they were built from other sources; `make kernels` builds them anew")
+    monkeypatch.setattr("bitprop.demo.run_demo", lambda *_, **__: {"parity": {"status": "pass"}})
+    (work / "budget.toml").write_text(f"{(work / 'c.toml').read_text()}[budget]\nlut = 900\n", encoding="utf-8")
+    search = ["search", "budget.toml", "-o", "found.toml", "--proposals", "1", "--trials", "1", "--finalists", "1"]
+    for command in (["train", "c.toml", "-o", "new"], search, ["demo", "-o", "demo"]):
+        result = run(*command, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.count("\n") == 1
+        assert "kernels are not in use" in result.stderr
+        assert "other sources; `make kernels`" in result.stderr
+    monkeypatch.setenv(kernels.VARIABLE, "reference")  # somebody wants it so
+    assert run("demo", "-o", "demo", "--json").stderr == ""
 
 
 def test_a_variable_shows_where_a_defect_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from typing import Any, NoReturn, ParamSpec, TextIO
 import typer
 from rich.console import Console
 
+from bitprop import kernels
 from bitprop.errors import BitpropError, BitpropWarning
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "guarded",
     "guarded_with",
     "note",
+    "note_missing_kernels",
     "notes",
     "prepare_streams",
     "print_json",
@@ -105,6 +107,13 @@ def note(text: str) -> None:
     """One line on standard error about what the result does not say, with ``--json`` too."""
     notes.print("note:", style="bold yellow", end=" ")
     notes.print(text, soft_wrap=True)
+
+
+def note_missing_kernels() -> None:
+    """A note where the plain reference computes although nobody asked for it."""
+    why = kernels.why_not()
+    if why and os.environ.get(kernels.VARIABLE) != "reference":
+        note(f"the native kernels are not in use, the slow reference computes instead: {why}")
 
 
 @contextlib.contextmanager
