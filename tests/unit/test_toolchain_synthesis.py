@@ -128,9 +128,9 @@ def test_a_damaged_entry_that_cannot_be_removed_is_not_believed(
     assert store.path(key).exists()
 
 
-def fake_yosys(folder: Path) -> str:
+def fake_yosys(folder: Path, ports: str = "") -> str:
     """A program that writes an empty netlist of ``blink``."""
-    netlist = json.dumps({"modules": {"blink": {"cells": {}, "ports": {}, "attributes": {}}}})
+    netlist = f'{{"modules": {{"blink": {{"cells": {{}}, "ports": {{{ports}}}, "attributes": {{}}}}}}}}'
     return program(folder, "yosys", f"""[ "$1" = -V ] && echo "Yosys 9"; echo '{netlist}' > netlist.json""")
 
 
@@ -224,7 +224,7 @@ def test_the_last_programs_are_looked_for_before_the_first_one_runs(
         ("kill -9 $$", SynthesisError, "SIGKILL"),
         ("echo 'ERROR: syntax error' >&2; exit 1", SynthesisError, "syntax error"),
         ("exit 0", SynthesisError, "expected a netlist"),
-        ("echo '{}' > netlist.json", SynthesisError, "module blink"),
+        ("echo '{}' > netlist.json", SynthesisError, "module blink.*see that the sources have the module"),
         ("echo '[' > netlist.json", SynthesisError, "module blink"),
     ],
 )
@@ -237,6 +237,26 @@ def test_synthesis_that_fails_leaves_nothing(
     with pytest.raises(error, match=message):
         synthesise(BLINK, "blink", "ecp5-25k", timeout=0.5 if "sleep" in body else 60, cache=store)
     assert list(store.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "exit 0",
+        "echo '[' > shell.json",
+        "echo '{}' > shell.json",
+        """echo '{"modules": {}}' > shell.json""",
+        """echo '{"modules": []}' > shell.json""",
+    ],
+)
+def test_a_shell_that_fails_says_what_to_do(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITPROP_YOSYS", fake_yosys(tmp_path, '"clock": {"direction": "input", "bits": [2]}'))
+    synthesis = synthesise(BLINK, "blink", "ecp5-25k")
+    monkeypatch.setenv("BITPROP_YOSYS", program(tmp_path, "other", f"[ $1 = -V ] && echo Yosys 9\n{body}"))
+    store = ResultCache(tmp_path / "cache")
+    with pytest.raises(SynthesisError, match=r"expected blink in its shell.*another version of Yosys"):
+        wrap(synthesis, "module bitprop_shell; endmodule", cache=store)
+    assert not store.folder.exists()
 
 
 @pytest.mark.parametrize(

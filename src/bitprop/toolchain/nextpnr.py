@@ -220,8 +220,8 @@ def _read_report(
         segments = _segments(paths[0]["path"] if paths else [], synthesis)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SynthesisError(
-            f"expected a report with a clock's frequency from {tool}, got something else ({error}); is the design "
-            "clocked?"
+            f"expected a report with a clock's frequency from {tool}, got something else ({error}); see that the "
+            "design has a clock, or use another version of nextpnr"
         ) from error
     return Placement(
         seed=seed,
