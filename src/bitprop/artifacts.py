@@ -42,6 +42,8 @@ EVIDENCE_SYNTHESIS = "open_source_synthesis_and_place_and_route_estimate"
 """Evidence class of area and timing: an estimate by named tools and versions; nothing was measured on a chip."""
 
 
+_MAKE_READABLE = "check the path and your rights"
+
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -196,7 +198,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     except FileNotFoundError:
         raise ArtifactError(f"expected a JSON file at {target}, found none; write it again") from None
     except OSError as error:
-        raise ArtifactError(f"cannot read {target}: {error.strerror}") from error
+        raise ArtifactError(f"cannot read {target}: {error.strerror}; {_MAKE_READABLE}") from error
     except ArtifactError as error:
         raise ArtifactError(f"{target}: {error}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or an integer of thousands of digits
@@ -220,4 +222,4 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     try:
         return sha256_bytes(Path(path).read_bytes())
     except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+        raise ArtifactError(f"cannot read {path}: {error.strerror}; {_MAKE_READABLE}") from error

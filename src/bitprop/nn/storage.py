@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from bitprop._checks import one_line
 from bitprop.artifacts import json_value, write_bytes
 from bitprop.errors import ArtifactError, BitpropError
 from bitprop.nn.network import SCNetwork
@@ -56,7 +57,9 @@ def load_network(path: str | os.PathLike[str]) -> SCNetwork:
         network = SCNetwork(**description["arguments"])
         network.load_state_dict(tensors)
     except (BitpropError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"expected a network's tensors in {target}: {error}; the file is damaged") from error
+        raise ArtifactError(
+            f"expected a network's tensors in {target}: {one_line(error)}; the file is damaged"
+        ) from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
         raise ArtifactError(f"expected finite weights in {target}, found NaN or infinity; train again")
     for layer in network.sc_layers():
