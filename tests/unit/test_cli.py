@@ -325,8 +325,8 @@ def test_anything_raised_is_one_line(
 
 def test_warnings_of_bitprop_are_notes_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def environment() -> dict[str, Any]:
-        for _ in range(2):
-            warnings.warn("not kept; free some space", BitpropWarning, stacklevel=1)
+        warnings.warn("not kept; free some space", BitpropWarning, stacklevel=1)
+        warnings.warn("not kept; free some space", BitpropWarning, stacklevel=1)
         return {}
 
     monkeypatch.setattr(bitprop.environment, "environment", environment)

@@ -120,8 +120,9 @@ def note_missing_kernels() -> None:
 def _warnings_as_notes() -> Iterator[None]:
     """Show bitprop's own warnings as notes, each once, and leave others as they are."""
     with warnings.catch_warnings():
-        warnings.simplefilter("default", BitpropWarning)
-        others = warnings.showwarning
+        # Python's own filter would say a thing once for each place in the code
+        warnings.simplefilter("always", BitpropWarning)
+        others, said = warnings.showwarning, set[str]()
 
         def show(
             message: Warning | str,
@@ -131,10 +132,11 @@ def _warnings_as_notes() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if issubclass(category, BitpropWarning):
-                note(str(message))
-            else:
+            if not issubclass(category, BitpropWarning):
                 others(message, category, filename, lineno, file, line)
+            elif str(message) not in said:
+                said.add(str(message))
+                note(str(message))
 
         warnings.showwarning = show
         yield
