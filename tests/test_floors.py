@@ -43,6 +43,7 @@ FLOORS = (
     Place(0, 1, BOTH, ("bitprop._registry", "bitprop._checks", "bitprop.presets.*")),
     Place(0, 2, BOTH, ("bitprop.baseline",)),
     Place(0, 2, BOTH, ("bitprop.formats", "bitprop.seeds", "bitprop.artifacts")),
+    Place(0, 3, BOTH, ("bitprop._lock",)),
     Place(0, 3, BOTH, ("bitprop.data", "bitprop.layer_quantities")),
     Place(0, 4, BOTH, ("bitprop.synthetic", "bitprop.cost")),
     Place(1, 0, BOTH, ("bitprop.ops.*",)),

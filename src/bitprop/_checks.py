@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bitprop.errors import RangeError
 
-__all__ = ["check_choice", "check_identifier", "check_integer", "check_real", "shortened"]
+__all__ = ["check_choice", "check_identifier", "check_integer", "check_real", "one_line", "shortened"]
 
 _Choice = TypeVar("_Choice", bound=str)
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -41,6 +41,13 @@ def shortened(value: object) -> str:
     """``repr`` of a value, at most 60 characters of it, for a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error of another library's, its first two lines as one."""
+    if type(error) is KeyError:
+        return f"it lacks {error}"
+    return " ".join(line.strip() for line in str(error).splitlines()[:2]) or type(error).__name__
 
 
 def check_integer(name: str, value: object, low: int, high: int) -> int:

@@ -16,14 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bitprop._checks import shortened
 from bitprop.errors import ArtifactError
 
 __all__ = [
     "EVIDENCE_LOCAL_PARITY",
     "EVIDENCE_SYNTHESIS",
+    "cannot_write",
     "canonical_json",
     "check_target",
     "evidence",
+    "json_value",
     "read_json",
     "sha256_bytes",
     "sha256_file",
@@ -37,6 +40,15 @@ EVIDENCE_LOCAL_PARITY = "local_simulation_and_executable_hdl_parity"
 
 EVIDENCE_SYNTHESIS = "open_source_synthesis_and_place_and_route_estimate"
 """Evidence class of area and timing: an estimate by named tools and versions; nothing was measured on a chip."""
+
+
+_MAKE_READABLE = "check the path and your rights"
+
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EISDIR: "remove the folder that is in its place, or choose another one",
+}
 
 
 def evidence(boundary: str = EVIDENCE_LOCAL_PARITY) -> dict[str, Any]:
@@ -107,11 +119,14 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        advice = (
-            "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose a folder you may write to"
-        )
-        raise ArtifactError(f"cannot write {target}: {error.strerror}; {advice}") from error
+        raise cannot_write(target, error) from error
     return target
+
+
+def cannot_write(target: Path, error: OSError) -> ArtifactError:
+    """The error to raise where a file or folder could not be written, with advice."""
+    advice = _ADVICE.get(error.errno or 0, "choose a folder you may write to")
+    return ArtifactError(f"cannot write {target}: {error.strerror}; {advice}")
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
@@ -146,19 +161,46 @@ def write_json(path: str | os.PathLike[str], value: Mapping[str, Any]) -> Path:
     return write_text(path, canonical_json(value))
 
 
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in fields:
+            raise ArtifactError(f"expected each key of a JSON object once, got {shortened(key)} twice; leave one")
+        fields[key] = value
+    return fields
+
+
+def json_value(text: str | bytes) -> Any:
+    """The value of a JSON text; of a key that is given twice, Python's own loader would take the last value in silence.
+
+    Raises:
+        ArtifactError: a key is given twice in one object; the message names it.
+        ValueError: not JSON.
+        RecursionError: too deeply nested.
+
+    Example:
+        >>> json_value('{"lut": 900, "lut": 90}')
+        Traceback (most recent call last):
+        bitprop.errors.ArtifactError: expected each key of a JSON object once, got 'lut' twice; leave one
+    """
+    return json.loads(text, object_pairs_hook=_each_key_once)
+
+
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read one JSON object.
 
     Raises:
-        ArtifactError: missing, unreadable, not JSON, or not an object.
+        ArtifactError: missing, unreadable, not JSON, a key given twice, or not an object.
     """
     target = Path(path)
     try:
-        value = json.loads(target.read_text(encoding="utf-8"))
+        value = json_value(target.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"expected a JSON file at {target}, found none; write it again") from None
     except OSError as error:
-        raise ArtifactError(f"cannot read {target}: {error.strerror}") from error
+        raise ArtifactError(f"cannot read {target}: {error.strerror}; {_MAKE_READABLE}") from error
+    except ArtifactError as error:
+        raise ArtifactError(f"{target}: {error}") from error
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, or an integer of thousands of digits
         raise ArtifactError(f"expected JSON in {target}, got something else ({error}); write it again") from error
     if not isinstance(value, dict):
@@ -180,4 +222,4 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     try:
         return sha256_bytes(Path(path).read_bytes())
     except OSError as error:
-        raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
+        raise ArtifactError(f"cannot read {path}: {error.strerror}; {_MAKE_READABLE}") from error

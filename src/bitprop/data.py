@@ -168,15 +168,22 @@ def read_idx(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
         if raw[:2] == b"\x1f\x8b":
             with gzip.open(target) as stream:
                 raw = stream.read(_MAX_BYTES)
+    except PermissionError as error:
+        raise DataError(f"cannot read the idx file {target}: {error.strerror}; make it readable") from error
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read the idx file {target}: {error}; fetch it again") from error
     if len(raw) < 4 or raw[0] or raw[1] or raw[2] != 0x08:
-        raise DataError(f"expected an idx file of unsigned bytes in {target}, got magic {raw[:4].hex() or 'nothing'}")
+        raise DataError(
+            f"expected an idx file of unsigned bytes in {target}, got magic {raw[:4].hex() or 'nothing'}; fetch it "
+            "again"
+        )
     rank = raw[3]
     header = 4 + 4 * rank
     shape = tuple(int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(rank))
     if rank == 0 or len(raw) != header + math.prod(shape):
-        raise DataError(f"expected {header + math.prod(shape)} bytes in {target}, got {len(raw)}; the file is damaged")
+        raise DataError(
+            f"expected {header + math.prod(shape)} bytes in {target}, got {len(raw)}; it is damaged, fetch it again"
+        )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 
@@ -210,7 +217,14 @@ def _fashion_mnist(folder: str | os.PathLike[str] | None) -> Dataset:
     train_images, train_labels, test_images, test_labels = arrays.values()
     for images, labels in ((train_images, train_labels), (test_images, test_labels)):
         if images.ndim != 3 or labels.ndim != 1 or len(images) != len(labels) or not len(images):
-            raise DataError(f"expected as many labels as images in {root}, got {labels.shape} and {images.shape}")
+            raise DataError(
+                f"expected as many labels as images in {root}, got {labels.shape} and {images.shape}; fetch them again"
+            )
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise DataError(
+            f"expected images of one size in {root}, got {train_images.shape[1:]} and {test_images.shape[1:]}; fetch "
+            "them again"
+        )
 
     def flat(images: npt.NDArray[np.uint8]) -> FloatArray:
         return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
@@ -250,6 +264,8 @@ def _from_npz(path: Path) -> list[_Table]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
+    except PermissionError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; make it readable") from error
     except (OSError, ValueError, EOFError, RuntimeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"cannot read {path}: {error}; expected a .npz of plain arrays") from error
     split = ("train_x", "train_y", "test_x", "test_y")
@@ -277,6 +293,8 @@ def _from_csv(path: Path) -> _Table:
                 if rows and len(values) != len(rows[0]):
                     raise DataError(f"expected {len(rows[0])} columns in {path} line {number}, got {len(values)}")
                 rows.append(values)
+    except PermissionError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}; make it readable") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}; expected a UTF-8 CSV file") from error
     if not rows or len(rows[0]) < 2:

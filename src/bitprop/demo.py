@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from bitprop._lock import LOCK, has_lock, hold_folder
 from bitprop.artifacts import evidence, read_json, write_json
 from bitprop.data import Dataset
 from bitprop.environment import working_version
-from bitprop.errors import ArtifactError, ToolNotFoundError
+from bitprop.errors import ArtifactError, FolderInUseError, ToolNotFoundError
 from bitprop.graph.interpret import run as interpret
 from bitprop.graph.spec import Document, load_document
 from bitprop.handoff.export import DOCUMENT_FILE
@@ -65,7 +66,7 @@ Step = Callable[[str, int, int | None], None]
 _MARK = "demo.json"
 _PAGE = "report.html"
 _SCHEMA = "bitprop.demo"
-_RUN_FILES = {CONFIG, MODEL, SUMMARY, CHECKPOINT, METRICS}
+_RUN_FILES = {CONFIG, MODEL, SUMMARY, CHECKPOINT, METRICS, LOCK}
 _CONVERSION_LENGTHS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _RETRAINED_LENGTHS = (1, 2, 4, 8, 16, 32)
 _ICARUS_SAMPLES = 60
@@ -95,15 +96,31 @@ def run_demo(
 
     Raises:
         ArtifactError: the folder holds something that is not a demo.
+        FolderInUseError: another process has the folder.
         ToolNotFoundError: neither Verilator nor Icarus Verilog is installed.
         SimulationError: one of them is installed and does not work.
     """
     config = config if config is not None else load_config(preset_path("digits"))
-    step = on_step if on_step is not None else _ignore
     root = Path(folder)
-    _check_folder(root)
+    if not has_lock(root):  # what another process is changing is looked at when it is ours
+        _check_folder(root)
     simulators = _working_simulators()
     data = dataset_of(config)
+    with hold_folder(root):
+        _check_folder(root)  # again: another process may have been here meanwhile
+        return _run_held(root, config, data, simulators, say, on_step if on_step is not None else _ignore, on_epoch)
+
+
+def _run_held(
+    root: Path,
+    config: RunConfig,
+    data: Dataset,
+    simulators: list[str],
+    say: Say,
+    step: Step,
+    on_epoch: Callable[[EpochMetrics], None] | None,
+) -> dict[str, Any]:
+    """The demo, in a folder that is ours alone."""
     _prepare(root)
     say(f"1/5  training {config.name} with its design: {config.training.epochs} epochs")
     run, result = _train(config, root / "run", data, say, step, on_epoch)
@@ -165,9 +182,9 @@ def _check_folder(root: Path) -> None:
     try:
         if root.exists() and not root.is_dir():
             raise ArtifactError(f"expected a folder at {root}, found a file; choose another --output")
-        if not root.is_dir() or not any(root.iterdir()):
+        if not root.is_dir() or not any(path.name != LOCK for path in root.iterdir()):
             return
-        strange = [path.name for path in root.iterdir() if path.name not in {"run", "handoff", _MARK, _PAGE}]
+        strange = [path.name for path in root.iterdir() if path.name not in {"run", "handoff", _MARK, _PAGE, LOCK}]
         if (root / "run").is_dir():
             strange += [f"run/{path.name}" for path in (root / "run").iterdir() if not _is_run_file(path)]
         strange += [name for name in ("run", "handoff") if (root / name).is_symlink() or (root / name).is_file()]
@@ -217,6 +234,8 @@ def _train(
     if (folder / CHECKPOINT).is_file():
         try:
             return train_run(config, folder, data=data, resume=True, on_epoch=epoch)
+        except FolderInUseError:
+            raise
         except ArtifactError as error:
             if trained:
                 raise

@@ -50,6 +50,7 @@ _TOGETHER = 4
 _RIDGE = 0.1
 # of an entry in the folder
 _PART = "training"
+_ANOTHER_FOLDER = "choose another one"
 
 Combination = tuple[tuple[int, ...], tuple[str, ...]]
 RunAll = Callable[[Sequence[RunConfig]], Sequence["Attempt"]]
@@ -361,7 +362,7 @@ class _Kept:
     def __init__(self, folder: Path | None, data: Dataset) -> None:
         self._files = None if folder is None else ResultCache(folder)
         if self._files is not None:
-            self._files.check("choose another one")
+            self._files.check(_ANOTHER_FOLDER)
         self._world = {
             "data": sha256_bytes(data.train_x.tobytes() + data.train_y.tobytes()),
             "cost_model": sha256_file(model_path()),
@@ -381,7 +382,7 @@ class _Kept:
         for key, parts in zip(keys, stored, strict=True):
             if parts is None:
                 entry = next(fresh)
-                files.put(key, {_PART: canonical_json(_plain(entry)).encode("utf-8")})
+                files.keep(key, {_PART: canonical_json(_plain(entry)).encode("utf-8")}, _ANOTHER_FOLDER)
             else:
                 entry = _attempt(json.loads(parts[_PART]))
             found.append(entry)

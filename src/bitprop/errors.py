@@ -1,4 +1,4 @@
-"""Every exception bitprop raises on purpose.
+"""Every exception bitprop raises on purpose, and the one warning.
 
 All derive from :class:`BitpropError`; each also derives from the builtin that fits, so callers who know
 nothing of bitprop still catch what they expect.  A message says what was expected, what came, and what to do.
@@ -9,9 +9,11 @@ from __future__ import annotations
 __all__ = [
     "ArtifactError",
     "BitpropError",
+    "BitpropWarning",
     "ConfigError",
     "DataError",
     "DocumentError",
+    "FolderInUseError",
     "InfeasibleError",
     "NotExportableError",
     "ParityError",
@@ -28,6 +30,10 @@ __all__ = [
 
 class BitpropError(Exception):
     """Base class of everything bitprop raises on purpose."""
+
+
+class BitpropWarning(UserWarning):
+    """The result holds, but something beside it could not be done; the message says what, why, and what to do."""
 
 
 class RangeError(BitpropError, ValueError):
@@ -67,6 +73,10 @@ class NotExportableError(BitpropError, ValueError):
 
 class ArtifactError(BitpropError, ValueError):
     """A written artefact is missing, truncated, altered or contradicts another one."""
+
+
+class FolderInUseError(ArtifactError):
+    """Another process writes into the folder; the message says which."""
 
 
 class ToolNotFoundError(BitpropError, FileNotFoundError):

@@ -6,6 +6,7 @@ A run folder holds ``config.toml`` (what was asked, every field), ``metrics.json
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -20,6 +21,7 @@ import torch
 
 from bitprop import __version__
 from bitprop._checks import check_real
+from bitprop._lock import LOCK, has_lock, hold_folder
 from bitprop.artifacts import evidence, read_json, sha256_file, write_json, write_text
 from bitprop.budget import BudgetConstraint, plan, planned_document
 from bitprop.data import Dataset, is_table, load_dataset, load_held_out
@@ -169,6 +171,7 @@ def train_run(
 
     Raises:
         ArtifactError: the folder holds something else, there is nothing to resume, or it cannot be written.
+        FolderInUseError: another process trains into the folder.
         ConfigError: the training fails (a loss that is not finite), or names a file with characters TOML has not.
         DataError: the data are missing or malformed.
         InfeasibleError: no candidate design meets the configuration's budget.
@@ -180,11 +183,27 @@ def train_run(
     except UnicodeEncodeError as error:
         raise ConfigError(f"expected names in Unicode, got {error.object!r}; rename the data file") from error
     config = override(config)  # a relative data file would be looked for in the run's own folder later
-    if first:
+    if first and not has_lock(root):  # what another process is changing is looked at when it is ours
         _check_folder(root, config, resume=resume)
     data = data if data is not None else dataset_of(config)
+    with hold_folder(root) if first else contextlib.nullcontext():
+        if first:
+            _check_folder(root, config, resume=resume)  # again: another process may have been here meanwhile
+        return _train_held(config, root, data, resume=resume, first=first, on_epoch=on_epoch, on_batch=on_batch)
+
+
+def _train_held(
+    config: RunConfig,
+    root: Path,
+    data: Dataset,
+    *,
+    resume: bool,
+    first: bool,
+    on_epoch: Callable[[EpochMetrics], None] | None,
+    on_batch: Callable[[], None] | None,
+) -> tuple[Run, TrainResult]:
+    """Train into a folder that is ours alone; ``first`` is the process of a job that writes."""
     started = first and not resume
-    made = not root.exists()
     if started:
         config.save(root / CONFIG)
     resume = resume and (root / CHECKPOINT).is_file()
@@ -201,7 +220,8 @@ def train_run(
         )
     except BitpropError:
         if started and not (root / CHECKPOINT).exists():
-            _leave(root, made)
+            # a run that never had an epoch: the corrected command shall find the folder as it was
+            (root / CONFIG).unlink(missing_ok=True)
         raise
     run = Run(root, config, result.network, data.scale, data.digest())
     if first:
@@ -216,20 +236,13 @@ def train_run(
     return run, result
 
 
-def _leave(root: Path, made: bool) -> None:
-    """Take back a run that never had an epoch, so that the corrected command finds the folder as it was."""
-    (root / CONFIG).unlink(missing_ok=True)
-    if made and not any(root.iterdir()):
-        root.rmdir()
-
-
 def _check_folder(root: Path, config: RunConfig, *, resume: bool) -> None:
     """Refuse a folder that training must not touch."""
     try:
         if root.exists() and not root.is_dir():
             raise ArtifactError(f"expected a folder at {root}, found a file; choose another one")
         if not resume:
-            if root.is_dir() and any(root.iterdir()):
+            if root.is_dir() and any(path.name != LOCK for path in root.iterdir()):
                 raise ArtifactError(
                     f"expected a new or empty folder, {root} holds files; resume the run or choose another one"
                 )

@@ -19,6 +19,7 @@ from bitprop.artifacts import (
     canonical_json,
     check_target,
     evidence,
+    json_value,
     read_json,
     sha256_bytes,
     sha256_file,
@@ -79,7 +80,7 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"cannot write .*choose a folder"):
         write_bytes(tmp_path / "file" / "below", b"")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ArtifactError, match="cannot write"):
+    with pytest.raises(ArtifactError, match=r"cannot write .*remove the folder that is in its place"):
         write_bytes(tmp_path / "folder", b"")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
@@ -111,6 +112,15 @@ def test_unreadable_json_is_refused(tmp_path: Path, content: bytes, words: str) 
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=words):
         read_json(path)
+
+
+def test_a_key_that_is_given_twice_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"limits": [{"lut": 900, "dsp": 2, "lut": 90}]}', encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"a\.json: expected each key.* got 'lut' twice; leave one"):
+        read_json(path)
+    path.write_text('[{"a": 1}, {"a": {"a": 1}}]', encoding="utf-8")
+    assert json_value(path.read_bytes()) == [{"a": 1}, {"a": {"a": 1}}]
 
 
 def test_a_full_disk_is_named_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

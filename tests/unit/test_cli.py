@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ import typer
 from typer.testing import CliRunner
 
 import bitprop.environment
-from bitprop import __version__
+from bitprop import __version__, kernels
 from bitprop.cli import app
 from bitprop.cli._console import TRACEBACK_VARIABLE
-from bitprop.errors import SimulationError
+from bitprop.errors import BitpropWarning, SimulationError
 from bitprop.toolchain import SIMULATORS
 from helpers.command_line import blobs_csv, refused, run
 
@@ -320,6 +321,34 @@ def test_anything_raised_is_one_line(
     assert result.stdout == ""
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_warnings_of_bitprop_are_notes_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def environment() -> dict[str, Any]:
+        warnings.warn("not kept; free some space", BitpropWarning, stacklevel=1)
+        warnings.warn("not kept; free some space", BitpropWarning, stacklevel=1)
+        return {}
+
+    monkeypatch.setattr(bitprop.environment, "environment", environment)
+    result = run("info", "--json")
+    assert (result.exit_code, result.stdout) == (0, "{}\n")
+    assert result.stderr == "note: not kept; free some space\n"
+
+
+def test_computing_without_kernels_is_said_once(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(kernels.VARIABLE, raising=False)
+    monkeypatch.setattr(kernels, "_WHY_NOT", "they were built from other sources; `make kernels` builds them anew")
+    monkeypatch.setattr("bitprop.demo.run_demo", lambda *_, **__: {"parity": {"status": "pass"}})
+    (work / "budget.toml").write_text(f"{(work / 'c.toml').read_text()}[budget]\nlut = 900\n", encoding="utf-8")
+    search = ["search", "budget.toml", "-o", "found.toml", "--proposals", "1", "--trials", "1", "--finalists", "1"]
+    for command in (["train", "c.toml", "-o", "new"], search, ["demo", "-o", "demo"]):
+        result = run(*command, "--json")
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.count("\n") == 1
+        assert "kernels are not in use" in result.stderr
+        assert "other sources; `make kernels`" in result.stderr
+    monkeypatch.setenv(kernels.VARIABLE, "reference")  # somebody wants it so
+    assert run("demo", "-o", "demo", "--json").stderr == ""
 
 
 def test_a_variable_shows_where_a_defect_is(monkeypatch: pytest.MonkeyPatch) -> None:

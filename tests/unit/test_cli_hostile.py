@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from bitprop.artifacts import read_json, sha256_file, write_json
+from bitprop.handoff.checks import unrelated_problem
 from bitprop.training.loop import CHECKPOINT
 from helpers.command_line import blobs_csv, refused, run
 
@@ -298,6 +299,29 @@ def test_damaged_handoffs(work: Path, name: str, how: str, require_tool: Callabl
     audited = run("audit", "handoff", "--json")
     assert audited.exit_code == 1
     assert json.loads(audited.stdout)["status"] == "fail"
+
+
+def test_a_key_that_is_given_twice_is_named(work: Path) -> None:
+    document = work / "handoff" / "scnir_document.json"
+    text = document.read_text(encoding="utf-8")
+    twice = text.replace('  "precision_bits": ', '  "precision_bits": 3,\n  "precision_bits": ', 1)
+    assert twice != text
+    document.write_text(twice, encoding="utf-8")
+    for command in ("export", "simulate", "synth"):
+        target = ("-o", "x") if command == "export" else ()
+        assert "'precision_bits' twice" in refused(command, "handoff", *target)
+    assert "'precision_bits' twice" in refused("export", str(document), "-o", "x")
+    assert "'precision_bits' twice" in run("audit", "handoff", "--no-simulate").stdout
+    summary = work / "run" / "summary.json"
+    summary.write_text(summary.read_text(encoding="utf-8").replace("{", '{"epochs": 1,', 1), encoding="utf-8")
+    assert "'epochs' twice" in refused("evaluate", "run")
+
+
+def test_no_claim_hides_behind_a_key_that_is_given_twice() -> None:
+    content = b'{"hardware_measurement_claimed": true, "hardware_measurement_claimed": false}'
+    problem = unrelated_problem("beside.json", content)
+    assert problem is not None
+    assert "'hardware_measurement_claimed' twice" in problem
 
 
 @pytest.mark.parametrize(

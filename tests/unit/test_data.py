@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +75,27 @@ def test_missing_fashion_files_are_named(fashion: Path) -> None:
     (fashion / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="t10k-labels-idx1-ubyte"):
         load_dataset("fashion_mnist", folder=fashion)
+
+
+def test_images_of_two_sizes_are_refused(fashion: Path) -> None:
+    (fashion / "t10k-images-idx3-ubyte.gz").write_bytes(idx(np.zeros((5, 4, 4))))
+    with pytest.raises(DataError, match=r"one size in .*\(4, 3\) and \(4, 4\); fetch"):
+        load_dataset("fashion_mnist", folder=fashion)
+
+
+@pytest.mark.parametrize("name", ["train-labels-idx1-ubyte", "x.csv", "x.npz"])
+def test_files_that_may_not_be_read_are_said(fashion: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, opened = fashion / name, io.open
+    path.touch()
+
+    def forbidden(file: object, *arguments: Any, **options: Any) -> Any:
+        if file == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", forbidden)
+    with pytest.raises(DataError, match=f"{name}: Permission denied; make it readable"):
+        load_dataset("fashion_mnist" if name.startswith("train") else str(path), folder=fashion)
 
 
 def test_npz_with_and_without_a_split(tmp_path: Path) -> None:

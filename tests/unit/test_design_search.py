@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ from bitprop import design_search
 from bitprop.budget import BudgetConstraint, DesignPoint
 from bitprop.data import Dataset, load_dataset
 from bitprop.design_search import Attempt, Design, attempt, neighbours, search_design
-from bitprop.errors import ArtifactError, ConfigError, InfeasibleError
+from bitprop.errors import ArtifactError, BitpropWarning, ConfigError, InfeasibleError
 from bitprop.graph.architecture import folded
 from bitprop.training.config import BudgetConfig, RunConfig, load_config, parse_config
 from bitprop.training.loop import build_network
@@ -343,6 +345,20 @@ def test_a_training_is_taken_up_with_every_digit_and_only_where_nothing_has_chan
     dearer = config.model_copy(update={"budget": BudgetConfig(lut=90_000, clock_mhz=25.0)})
     search(dearer, data)
     assert len(tried) == 5
+
+
+def test_a_training_that_cannot_be_kept_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    tried: list[Design] = []
+    free = table(lambda one: 1.0 * sum(one.lengths), tried, design(2, 2, *NAMES))
+    config = configuration(lut=100_000)
+    expected = search_design(config, digits(), trials=3, finalists=1, run=free)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(BitpropWarning, match="trials: No space left on device; free some space there, or choose"):
+        found = search_design(config, digits(), trials=3, finalists=1, run=free, folder=tmp_path / "trials")
+    assert found == expected
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_trained(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ BUILTIN = {
     "ConfigError": ValueError,
     "DataError": ValueError,
     "DocumentError": ValueError,
+    "FolderInUseError": ValueError,
     "InfeasibleError": ValueError,
     "NotExportableError": ValueError,
     "ParityError": AssertionError,
@@ -26,7 +27,7 @@ BUILTIN = {
 }
 
 
-@pytest.mark.parametrize("name", errors.__all__)
+@pytest.mark.parametrize("name", sorted(BUILTIN))
 def test_every_error_is_a_bitprop_error_and_its_builtin(name: str) -> None:
     error = getattr(errors, name)
     assert issubclass(error, errors.BitpropError)
@@ -37,7 +38,8 @@ def test_all_is_complete() -> None:
     defined = {
         name for name, item in vars(errors).items() if isinstance(item, type) and item.__module__ == errors.__name__
     }
-    assert defined == set(errors.__all__) == set(BUILTIN)
+    assert defined == set(errors.__all__) == {*BUILTIN, "BitpropWarning"}
+    assert issubclass(errors.BitpropWarning, UserWarning)
 
 
 def test_registry_error_prints_its_message_not_its_repr() -> None:

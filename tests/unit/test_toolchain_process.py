@@ -144,14 +144,40 @@ def test_an_interrupt_while_a_program_starts_stops_it(
 
 
 def test_output_of_a_failing_program_is_in_the_message(tmp_path: Path) -> None:
-    with pytest.raises(SimulationError, match=r"status 3:\nbroken; \$HOME"):
+    with pytest.raises(SimulationError, match=r"status 3; correct what it complains about.*:\nbroken; \$HOME"):
         run_tool(
             [sys.executable, "-c", "import sys; sys.exit(print('broken; $HOME', file=sys.stderr) or 3)"],
             cwd=tmp_path,
             timeout=60,
         )
-    with pytest.raises(SimulationError, match="cannot start"):
+    with pytest.raises(SimulationError, match=r"cannot start.*check the installation"):
         run_tool([tmp_path / "absent"], cwd=tmp_path, timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("body", "advice"),
+    [
+        ("exit 7", r"status 7; check the installation \(bitprop info"),
+        ("kill -9 $$", "memory ran out: free some, or make the design smaller"),
+        ("kill -11 $$", r"stopped it \(SIGSEGV\): run it again, or use another version"),
+        ("exec sleep 60", r"finish in 0.1 s, it was stopped; allow more time \(a command's --timeout\)"),
+    ],
+)
+def test_a_program_that_fails_in_silence_comes_with_advice(tmp_path: Path, body: str, advice: str) -> None:
+    with pytest.raises((SimulationError, ToolTimeoutError), match=advice):
+        run_tool(["/bin/sh", "-c", body], cwd=tmp_path, timeout=0.1 if "sleep" in body else 60)
+
+
+def test_a_program_that_does_not_say_its_version_is_no_matter_of_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "iverilog"
+    program.write_text("#!/bin/sh\nexec sleep 60\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setenv("BITPROP_IVERILOG", str(program))
+    monkeypatch.setattr("bitprop.toolchain.iverilog._VERSION_SECONDS", 0.1)
+    with pytest.raises(ToolTimeoutError, match="stopped; check the installation"):
+        simulator_of("icarus").version()
 
 
 def test_arguments_reach_no_shell(tmp_path: Path) -> None:
@@ -227,7 +253,7 @@ def test_results_are_read() -> None:
     ],
 )
 def test_truncated_or_strange_results_are_refused(text: str) -> None:
-    with pytest.raises(SimulationError, match="expected"):
+    with pytest.raises(SimulationError, match=r"expected.*emit the network again"):
         parse_results(text, 1)
 
 

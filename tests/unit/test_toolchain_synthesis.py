@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import pwd
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from bitprop.artifacts import EVIDENCE_SYNTHESIS, canonical_json
-from bitprop.errors import ArtifactError, RangeError, SynthesisError, ToolNotFoundError, ToolTimeoutError
+from bitprop.errors import (
+    ArtifactError,
+    BitpropWarning,
+    RangeError,
+    SynthesisError,
+    ToolNotFoundError,
+    ToolTimeoutError,
+)
 from bitprop.graph.random import random_document
 from bitprop.handoff.board import build_for_board
 from bitprop.handoff.synthesis import emitted, implement_path, rtl_of
@@ -119,6 +128,33 @@ def test_a_damaged_entry_that_cannot_be_removed_is_not_believed(
     assert store.path(key).exists()
 
 
+def fake_yosys(folder: Path, ports: str = "") -> str:
+    """A program that writes an empty netlist of ``blink``."""
+    netlist = f'{{"modules": {{"blink": {{"cells": {{}}, "ports": {{{ports}}}, "attributes": {{}}}}}}}}'
+    return program(folder, "yosys", f"""[ "$1" = -V ] && echo "Yosys 9"; echo '{netlist}' > netlist.json""")
+
+
+def test_what_cannot_be_kept_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in the place of the entry; then a disk that is full."""
+    monkeypatch.setenv("BITPROP_YOSYS", fake_yosys(tmp_path))
+    store = ResultCache(tmp_path / "cache")
+    result = synthesise(BLINK, "blink", "ecp5-25k", cache=store)
+    (entry,) = store.folder.iterdir()
+    entry.unlink()
+    entry.mkdir()
+    with pytest.warns(BitpropWarning, match=f"folder is in the place of {entry}; remove it"):
+        assert synthesise(BLINK, "blink", "ecp5-25k", cache=store).netlist == result.netlist
+    entry.rmdir()
+
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.warns(BitpropWarning, match=f"cannot write to {store.folder}: No space left.*free.*{CACHE_VARIABLE}"):
+        assert synthesise(BLINK, "blink", "ecp5-25k", cache=store).netlist == result.netlist
+    assert list(store.folder.iterdir()) == []
+
+
 def test_an_entry_under_another_name_is_not_believed(tmp_path: Path) -> None:
     store, one, other = ResultCache(tmp_path), cache_key({"x": 1}), cache_key({"x": 2})
     store.put(one, {"a": b"1"})
@@ -188,7 +224,7 @@ def test_the_last_programs_are_looked_for_before_the_first_one_runs(
         ("kill -9 $$", SynthesisError, "SIGKILL"),
         ("echo 'ERROR: syntax error' >&2; exit 1", SynthesisError, "syntax error"),
         ("exit 0", SynthesisError, "expected a netlist"),
-        ("echo '{}' > netlist.json", SynthesisError, "module blink"),
+        ("echo '{}' > netlist.json", SynthesisError, "module blink.*see that the sources have the module"),
         ("echo '[' > netlist.json", SynthesisError, "module blink"),
     ],
 )
@@ -201,6 +237,26 @@ def test_synthesis_that_fails_leaves_nothing(
     with pytest.raises(error, match=message):
         synthesise(BLINK, "blink", "ecp5-25k", timeout=0.5 if "sleep" in body else 60, cache=store)
     assert list(store.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "exit 0",
+        "echo '[' > shell.json",
+        "echo '{}' > shell.json",
+        """echo '{"modules": {}}' > shell.json""",
+        """echo '{"modules": []}' > shell.json""",
+    ],
+)
+def test_a_shell_that_fails_says_what_to_do(body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITPROP_YOSYS", fake_yosys(tmp_path, '"clock": {"direction": "input", "bits": [2]}'))
+    synthesis = synthesise(BLINK, "blink", "ecp5-25k")
+    monkeypatch.setenv("BITPROP_YOSYS", program(tmp_path, "other", f"[ $1 = -V ] && echo Yosys 9\n{body}"))
+    store = ResultCache(tmp_path / "cache")
+    with pytest.raises(SynthesisError, match=r"expected blink in its shell.*another version of Yosys"):
+        wrap(synthesis, "module bitprop_shell; endmodule", cache=store)
+    assert not store.folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from safetensors import safe_open
+from safetensors.torch import save
 
 from bitprop.data import Dataset
 from bitprop.errors import ArtifactError, ConfigError, RangeError
 from bitprop.nn import SCNetwork
 from bitprop.nn.storage import load_network, save_network
+from bitprop.training.checkpoint import _digest
 from bitprop.training.config import RunConfig, load_config, parse_config
 from bitprop.training.loop import CHECKPOINT, METRICS, train
 from bitprop.training.outcome import EpochMetrics
@@ -194,6 +198,58 @@ def test_bad_checkpoints_are_refused(tmp_path: Path) -> None:
             train(config(), data, folder=tmp_path, resume=True)
 
 
+def test_checkpoints_of_other_versions_are_refused_in_a_line(tmp_path: Path) -> None:
+    """Whole and of this configuration, but other weights, another optimiser, another state, no plain values."""
+    data = blobs()
+    with pytest.raises(StopError):
+        train(config(), data, folder=tmp_path, on_epoch=stop_after(1))
+    path = tmp_path / CHECKPOINT
+    good = path.read_bytes()
+
+    def refused(change: Callable[[dict[str, Any]], object]) -> str:
+        path.write_bytes(good)
+        saved = torch.load(path, weights_only=True)
+        del saved["digest"]
+        change(saved)
+        torch.save({**saved, "digest": _digest(saved)}, path)
+        with pytest.raises(ArtifactError) as raised:
+            train(config(), data, folder=tmp_path, resume=True)
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    changes: list[Callable[[dict[str, Any]], object]] = [
+        lambda saved: saved["network"].update({"layers.0.weight": torch.zeros(1)}),
+        lambda saved: saved["network"].pop("layers.0.weight"),
+        lambda saved: saved["optimizer"]["param_groups"].pop(),
+        lambda saved: saved["optimizer"]["param_groups"][0].pop("peak"),
+        lambda saved: saved["optimizer"]["param_groups"][0].update(peak=0.5),
+        lambda saved: saved["optimizer"].pop("state"),
+        lambda saved: saved["optimizer"]["state"][0].pop("exp_avg"),
+        lambda saved: saved["optimizer"]["state"][0].update(exp_avg=torch.zeros(3)),
+        lambda saved: saved["optimizer"]["state"][0].pop("step"),
+        lambda saved: saved["state"].update(surprise=1),
+        lambda saved: saved["state"].update(epoch="one"),
+        lambda saved: saved.pop("state"),
+    ]
+    for change in changes:
+        assert "resume with the versions that it was made with" in refused(change)
+    said = refused(lambda saved: saved.update(module=torch.nn.Linear(1, 1)))
+    assert "more than tensors and plain values; delete it" in said
+    assert "weights_only" not in said
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / CHECKPOINT).write_bytes(b"")
+    monkeypatch.setattr(Fabric, "load", forbidden)
+    with pytest.raises(ArtifactError, match="Permission denied; make it readable"):
+        train(config(), blobs(), folder=tmp_path, resume=True)
+
+
 def test_inputs_that_are_not_finite_are_said() -> None:
     data = blobs()
     data.train_x[0, 0] = np.nan
@@ -231,6 +287,11 @@ def test_networks_on_disk(tmp_path: Path) -> None:
             load_network(path)
     with pytest.raises(ArtifactError, match="none"):
         load_network(tmp_path / "nowhere")
+    with safe_open(save_network(network, path), framework="pt") as stream:
+        metadata = stream.metadata()
+    path.write_bytes(save({"layers.0.weight": torch.zeros(1)}, metadata))
+    with pytest.raises(ArtifactError, match=r"Error\(s\) in loading .*the file is damaged$"):
+        load_network(path)
     broken = SCNetwork((6, 5, 4))
     broken.sc_layers()[0].weight.data[0, 0] = math.nan
     save_network(broken, path)

@@ -1,22 +1,25 @@
-"""What every command shares: two consoles, JSON output, and errors that never show a traceback."""
+"""What every command shares: two consoles, JSON output, notes, and errors that never show a traceback."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec, TextIO
 
 import typer
 from rich.console import Console
 
-from bitprop.errors import BitpropError
+from bitprop import kernels
+from bitprop.errors import BitpropError, BitpropWarning
 
 __all__ = [
     "EXIT_ERROR",
@@ -26,6 +29,8 @@ __all__ = [
     "console",
     "guarded",
     "guarded_with",
+    "note",
+    "note_missing_kernels",
     "notes",
     "prepare_streams",
     "print_json",
@@ -55,7 +60,7 @@ P = ParamSpec("P")
 
 
 def guarded_with(after_interrupt: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Turn errors into one line on standard error and an exit code.
+    """Turn errors into one line on standard error and an exit code, and bitprop's warnings into lines there.
 
     Args:
         after_interrupt: what to do when the command was interrupted; empty for nothing.
@@ -66,7 +71,8 @@ def guarded_with(after_interrupt: str) -> Callable[[Callable[P, None]], Callable
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             previous = signal.signal(signal.SIGTERM, _terminated)
             try:
-                command(*args, **kwargs)
+                with _warnings_as_notes():
+                    command(*args, **kwargs)
             except (typer.Exit, typer.BadParameter):  # a wrong option is for the option parser to say
                 raise
             except KeyboardInterrupt:
@@ -95,6 +101,45 @@ def guarded_with(after_interrupt: str) -> Callable[[Callable[P, None]], Callable
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
     """:func:`guarded_with` for a command that starts from the beginning after an interrupt."""
     return guarded_with("")(command)
+
+
+def note(text: str) -> None:
+    """One line on standard error about what the result does not say, with ``--json`` too."""
+    notes.print("note:", style="bold yellow", end=" ")
+    notes.print(text, soft_wrap=True)
+
+
+def note_missing_kernels() -> None:
+    """A note where the plain reference computes although nobody asked for it."""
+    why = kernels.why_not()
+    if why and os.environ.get(kernels.VARIABLE) != "reference":
+        note(f"the native kernels are not in use, the slow reference computes instead: {why}")
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Show bitprop's own warnings as notes, each once, and leave others as they are."""
+    with warnings.catch_warnings():
+        # Python's own filter would say a thing once for each place in the code
+        warnings.simplefilter("always", BitpropWarning)
+        others, said = warnings.showwarning, set[str]()
+
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if not issubclass(category, BitpropWarning):
+                others(message, category, filename, lineno, file, line)
+            elif str(message) not in said:
+                said.add(str(message))
+                note(str(message))
+
+        warnings.showwarning = show
+        yield
 
 
 def _reason(error: Exception) -> str:

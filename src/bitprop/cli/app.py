@@ -14,6 +14,7 @@ from bitprop.cli._console import (
     console,
     guarded,
     guarded_with,
+    note_missing_kernels,
     notes,
     prepare_streams,
     print_json,
@@ -88,6 +89,7 @@ def train(
     loaded = load_config(preset_path(config) if config in PRESETS else config)
     chosen = override(loaded, seed=seed, data=data, length_cost=length_cost)
     dataset = dataset_of(chosen)
+    note_missing_kernels()
     with WorkProgress(quiet=as_json) as progress:
         progress.step(chosen.name, 0, chosen.training.epochs)
         run, result = train_run(chosen, output, data=dataset, resume=resume, on_epoch=progress.epoch)
@@ -298,6 +300,7 @@ def demo(
     from bitprop.runs import use_threads
 
     use_threads(threads)
+    note_missing_kernels()
     with WorkProgress(quiet=as_json) as progress:
         result = run_demo(output, say=progress.say, on_epoch=progress.epoch, on_step=progress.step)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bitprop.cli._console import console, guarded_with, print_json
+from bitprop.cli._console import console, guarded_with, note_missing_kernels, print_json
 from bitprop.cli._show import WorkProgress
 from bitprop.presets import PRESETS
 
@@ -60,6 +60,7 @@ def search(
     use_threads(threads)
     chosen = override(load_config(preset_path(config) if config in PRESETS else config))
     data = dataset_of(chosen)
+    note_missing_kernels()
     with WorkProgress(quiet=as_json) as progress:
         progress.step("search", 0, None)
         result = search_design(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bitprop.artifacts import canonical_json, sha256_bytes
+from bitprop.artifacts import canonical_json, json_value, sha256_bytes
 from bitprop.errors import ArtifactError
 from bitprop.toolchain._process import scratch_folder
 
@@ -150,11 +149,13 @@ def parse_json(name: str, content: bytes) -> dict[str, Any]:
     """A JSON object in its canonical form.
 
     Raises:
-        ArtifactError: not JSON, not an object, or not byte for byte what :func:`~bitprop.artifacts.canonical_json`
-            writes.
+        ArtifactError: not JSON, a key given twice, not an object, or not byte for byte what
+            :func:`~bitprop.artifacts.canonical_json` writes.
     """
     try:
-        value = json.loads(content.decode("utf-8"))
+        value = json_value(content.decode("utf-8"))
+    except ArtifactError as error:
+        raise ArtifactError(f"{shown(name)}: {error}") from error
     except (ValueError, RecursionError) as error:
         reason = "too deeply nested" if isinstance(error, RecursionError) else str(error)
         raise ArtifactError(f"expected JSON in {shown(name)}, got something else ({shown(reason)})") from error

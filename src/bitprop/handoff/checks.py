@@ -5,13 +5,12 @@ The command that makes the evidence and the audit that reviews it run the same f
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from bitprop.artifacts import EVIDENCE_LOCAL_PARITY, sha256_bytes
+from bitprop.artifacts import EVIDENCE_LOCAL_PARITY, json_value, sha256_bytes
 from bitprop.errors import ArtifactError, BitpropError, ToolNotFoundError
 from bitprop.graph.spec import Document, parse_document
 from bitprop.graph.timing import interval_cycles
@@ -484,7 +483,9 @@ def unrelated_problem(name: str, content: bytes) -> str | None:
     if not name.endswith(".json"):
         return None
     try:
-        fields = json.loads(content)
+        fields = json_value(content)
+    except ArtifactError as error:  # the value that is not read could be a claim
+        return f"{shown(name)}: {error}"
     except (ValueError, RecursionError):
         return f"{shown(name)} is not JSON"
     if isinstance(fields, dict) and str(fields.get("schema")).startswith(SCHEMA_PREFIX):

@@ -50,6 +50,7 @@ OUTPUTS: dict[str, tuple[int, bool]] = {
 """Width and signedness of each output."""
 
 _ONE_Q16 = 1 << 16
+_AGAIN = "make the evidence again, or use another version of Icarus Verilog"
 
 
 def design_constants(length: int, expected_length: float, correlation: float, encoding: str) -> dict[str, int]:
@@ -151,9 +152,11 @@ def run_design(verilog: str, expected: Mapping[str, int], *, timeout: float = 12
             try:
                 found[name] = int(value)
             except ValueError as error:
-                raise SimulationError(f"expected an integer from {name}, got {value!r}") from error
+                raise SimulationError(f"expected an integer from {name}, got {value!r}; {_AGAIN}") from error
     if set(found) != set(OUTPUTS):
-        raise SimulationError(f"expected {len(OUTPUTS)} outputs from {MODULE}, it printed {printed.strip()[-300:]!r}")
+        raise SimulationError(
+            f"expected {len(OUTPUTS)} outputs from {MODULE}, it printed {printed.strip()[-300:]!r}; {_AGAIN}"
+        )
     wrong = [
         f"{name}: expected {expected[name]}, got {found[name]}" for name in OUTPUTS if found[name] != expected[name]
     ]

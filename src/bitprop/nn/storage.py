@@ -11,7 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from bitprop.artifacts import write_bytes
+from bitprop._checks import one_line
+from bitprop.artifacts import json_value, write_bytes
 from bitprop.errors import ArtifactError, BitpropError
 from bitprop.nn.network import SCNetwork
 
@@ -50,13 +51,15 @@ def load_network(path: str | os.PathLike[str]) -> SCNetwork:
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"expected safetensors in {target}: {error}; the file is damaged") from error
     try:
-        description: dict[str, Any] = json.loads(metadata.get(_KEY, "{}"))
+        description: dict[str, Any] = json_value(metadata.get(_KEY, "{}"))
         if description.get("format") != _FORMAT:
             raise ArtifactError(f"the format is {description.get('format')!r}, not {_FORMAT!r}")
         network = SCNetwork(**description["arguments"])
         network.load_state_dict(tensors)
     except (BitpropError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ArtifactError(f"expected a network's tensors in {target}: {error}; the file is damaged") from error
+        raise ArtifactError(
+            f"expected a network's tensors in {target}: {one_line(error)}; the file is damaged"
+        ) from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values() if tensor.is_floating_point()):
         raise ArtifactError(f"expected finite weights in {target}, found NaN or infinity; train again")
     for layer in network.sc_layers():

@@ -19,9 +19,13 @@ from typing import Any
 
 from bitprop.errors import BitpropError, SimulationError, ToolNotFoundError, ToolTimeoutError
 
-__all__ = ["Tool", "reported_version", "run_tool", "scratch_folder", "wheel_version"]
+__all__ = ["CHECK_INSTALLATION", "Tool", "reported_version", "run_tool", "scratch_folder", "wheel_version"]
+
+CHECK_INSTALLATION = "check the installation (bitprop info says what was found)"
+"""What to do about a program that does not even say its version."""
 
 _MESSAGE_LINES = 25
+_MORE_TIME = "allow more time (a command's --timeout) or give it less to do"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,7 @@ def run_tool(
     allowed_statuses: Collection[int] = (0,),
     failure: Callable[[str], Exception] = SimulationError,
     merge: bool = False,
+    when_late: str = _MORE_TIME,
 ) -> str:
     """Run a program and return what it wrote to standard output.
 
@@ -108,11 +113,12 @@ def run_tool(
         allowed_statuses: exit statuses that mean an answer, not a failure.
         failure: makes the error of a program that fails.
         merge: return standard error too, in the order of writing.
+        when_late: what to do about a program that did not finish in time.
 
     Raises:
         ToolTimeoutError: it did not finish in time.
         SimulationError: it could not be started or ended with a status other than 0 (unless ``failure`` makes
-            another); the message has the end of what it printed.
+            another); the message says what to do and has the end of what it printed.
     """
     command = [os.fspath(argument) for argument in arguments]
     shown = " ".join(
@@ -133,7 +139,7 @@ def run_tool(
                 start_new_session=True,
             )
         except OSError as error:
-            raise failure(f"cannot start {shown}: {error.strerror}; check the installation") from error
+            raise failure(f"cannot start {shown}: {error.strerror}; {CHECK_INSTALLATION}") from error
         with process:
             try:
                 release()
@@ -141,18 +147,26 @@ def run_tool(
             except subprocess.TimeoutExpired:
                 _kill_group(process)
                 raise ToolTimeoutError(
-                    f"expected {shown} to finish in {timeout:g} s, it was stopped; allow more time or give it less"
+                    f"expected {shown} to finish in {timeout:g} s, it was stopped; {when_late}"
                 ) from None
             except BaseException:
                 _kill_group(process)
                 raise
     if process.returncode not in allowed_statuses:
-        tail = "\n".join(((errors or "").strip() or output.strip() or "(no message)").splitlines()[-_MESSAGE_LINES:])
-        if process.returncode < 0:
-            name = signal.Signals(-process.returncode).name
-            tail = f"(something stopped it: {name}; SIGKILL often means that memory ran out)\n{tail}"
-        raise failure(f"{shown} ended with status {process.returncode}:\n{tail}")
+        said = (errors or "").strip() or output.strip()
+        tail = "\n".join((said or "(no message)").splitlines()[-_MESSAGE_LINES:])
+        advice = _advice(process.returncode, said)
+        raise failure(f"{shown} ended with status {process.returncode}; {advice}:\n{tail}")
     return output
+
+
+def _advice(status: int, said: str) -> str:
+    """What to do about a program that ended with this status and message."""
+    if status == -signal.SIGKILL:
+        return "something stopped it (SIGKILL), often because memory ran out: free some, or make the design smaller"
+    if status < 0:
+        return f"something stopped it ({signal.Signals(-status).name}): run it again, or use another version of it"
+    return "correct what it complains about, or use another version of it" if said else CHECK_INSTALLATION
 
 
 @contextlib.contextmanager
@@ -197,7 +211,7 @@ def reported_version(path: Path, text: str, failure: type[BitpropError] = Simula
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
-        raise failure(f"expected a version from {path}, got nothing; check the installation")
+        raise failure(f"expected a version from {path}, got nothing; {CHECK_INSTALLATION}")
     return lines[0]
 
 

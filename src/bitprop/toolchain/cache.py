@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bitprop.artifacts import canonical_json, sha256_bytes, write_bytes
-from bitprop.errors import ArtifactError
+from bitprop.errors import ArtifactError, BitpropWarning
 
 __all__ = ["CACHE_VARIABLE", "ResultCache", "cache_key"]
 
@@ -105,6 +106,27 @@ class ResultCache:
             "sha256": sha256_bytes(body),
         }
         write_bytes(self.path(key), json.dumps(head, sort_keys=True).encode("ascii") + b"\n" + body)
+
+    def keep(self, key: str, parts: Mapping[str, bytes], otherwise: str = _ANOTHER_FOLDER) -> None:
+        """:meth:`put` after work that must not be lost with its entry: what cannot be stored is a warning.
+
+        Args:
+            key: of the entry.
+            parts: of the entry.
+            otherwise: what to do about a folder that will not do.
+        """
+        try:
+            self.put(key, parts)
+        except ArtifactError as error:
+            path = self.path(key)
+            if path.is_dir():
+                why = f"a folder is in the place of {path}; remove it"
+            else:
+                # of the folder, not the entry: steps that fail for one reason are then told once
+                cause = error.__cause__
+                reason = cause.strerror if isinstance(cause, OSError) else str(error)
+                why = f"cannot write to {self.folder}: {reason}; free some space there, or {otherwise}"
+            warnings.warn(f"finished work is not kept, so it is done again: {why}", BitpropWarning, stacklevel=2)
 
 
 def _unpack(key: str, content: bytes) -> dict[str, bytes] | None:

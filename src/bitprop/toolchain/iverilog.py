@@ -6,7 +6,7 @@ import functools
 from pathlib import Path
 from typing import ClassVar
 
-from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder
+from bitprop.toolchain._process import CHECK_INSTALLATION, Tool, reported_version, run_tool, scratch_folder
 from bitprop.toolchain.simulator import AbstractSimulator, design_files
 
 __all__ = ["IVERILOG", "VVP", "IcarusSimulator"]
@@ -21,7 +21,7 @@ _VERSION_SECONDS = 15
 @functools.lru_cache(maxsize=8)
 def _version_of(path: Path) -> str:
     with scratch_folder() as folder:
-        text = run_tool([path, "-V"], cwd=folder, timeout=_VERSION_SECONDS)
+        text = run_tool([path, "-V"], cwd=folder, timeout=_VERSION_SECONDS, when_late=CHECK_INSTALLATION)
     return reported_version(path, text).removesuffix("()").strip()
 
 

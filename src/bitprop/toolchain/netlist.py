@@ -142,7 +142,7 @@ class _Netlist(AbstractSimulator):
         stored = cache.get(key)
         if stored is None:
             stored = {"verilog": netlist_verilog(synthesis, name, timeout=timeout).encode("utf-8")}
-            cache.put(key, stored)
+            cache.keep(key, stored)
         (folder / f"{name}.v").write_bytes(stored["verilog"])
         (folder / "files.f").write_text(f"{name}.v\n", encoding="ascii")
 

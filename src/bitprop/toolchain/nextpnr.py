@@ -177,7 +177,7 @@ def place_and_route(
             raise SynthesisError(f"expected a report from {tool}, got none ({error}); run it again") from error
     result = _read_report(parts, synthesis, seed, frequency_mhz, tool, seconds, reused=False)
     if cache is not None:
-        cache.put(key, {**parts, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
+        cache.keep(key, {**parts, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
     return result
 
 
@@ -220,8 +220,8 @@ def _read_report(
         segments = _segments(paths[0]["path"] if paths else [], synthesis)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SynthesisError(
-            f"expected a report with a clock's frequency from {tool}, got something else ({error}); is the design "
-            "clocked?"
+            f"expected a report with a clock's frequency from {tool}, got something else ({error}); see that the "
+            "design has a clock, or use another version of nextpnr"
         ) from error
     return Placement(
         seed=seed,

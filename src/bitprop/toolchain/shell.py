@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 
-from bitprop.errors import SynthesisError
+from bitprop.errors import BitpropError, SynthesisError
 from bitprop.toolchain._process import scratch_folder
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.yosys import YOSYS, Say, Synthesis, run_yosys, tool_version
@@ -101,7 +101,6 @@ def wrap(
         ToolNotFoundError: Yosys is not installed.
         ToolTimeoutError: a step did not finish in time.
         SynthesisError: a step failed.
-        ArtifactError: the cache cannot be written.
     """
     text = serial_shell(synthesis) if shell is None else shell
     part = synthesis.device
@@ -132,12 +131,20 @@ def wrap(
         (folder / "stub.v").write_text(_stub(synthesis), encoding="utf-8")
         (folder / "shell.v").write_text(text, encoding="utf-8")
         run_yosys(mapping, folder, timeout)
-        outer, inner = json.loads((folder / "shell.json").read_bytes()), json.loads(synthesis.netlist)
-        inner["modules"][synthesis.top]["attributes"].pop("top", None)
-        outer["modules"] = {**outer["modules"], **inner["modules"]}
-        (folder / "joined.json").write_text(json.dumps(outer), encoding="utf-8")
-        run_yosys(joining, folder, max(1.0, stop - time.monotonic()))
-        netlist = (folder / "wrapped.json").read_bytes()
+        try:
+            outer, inner = json.loads((folder / "shell.json").read_bytes()), json.loads(synthesis.netlist)
+            inner["modules"][synthesis.top]["attributes"].pop("top", None)
+            outer["modules"] = {**outer["modules"], **inner["modules"]}
+            (folder / "joined.json").write_text(json.dumps(outer), encoding="utf-8")
+            run_yosys(joining, folder, max(1.0, stop - time.monotonic()))
+            netlist = (folder / "wrapped.json").read_bytes()
+        except BitpropError:
+            raise
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SynthesisError(
+                f"expected {synthesis.top} in its shell as a netlist from {tool}, got none ({error}); run it again, or "
+                "use another version of Yosys"
+            ) from error
     if cache is not None:
-        cache.put(key, {"netlist": netlist})
+        cache.keep(key, {"netlist": netlist})
     return netlist

@@ -37,6 +37,8 @@ __all__ = ["PORTS_ONLY", "UNKNOWN", "AbstractSimulator", "CompiledDesign", "Simu
 PORTS_ONLY = "BITPROP_PORTS_ONLY"
 """Macro of the emitted testbench: look at the ports alone."""
 
+_EMIT_AGAIN = "see that the samples fit and the disk is not full, or emit the network again"
+
 UNKNOWN = -(1 << 63)
 """Stands for an unknown value (``x``) in results: no register is 64 bits wide, so it equals no expected integer."""
 
@@ -105,7 +107,8 @@ class CompiledDesign:
         inputs = np.asarray(inputs_raw)
         if inputs.ndim != 2 or inputs.dtype.kind not in "iu" or len(inputs) < 1:
             raise ShapeError(
-                f"expected integers of shape [samples, features], got {inputs.dtype} of shape {list(inputs.shape)}"
+                f"expected integers of shape [samples, features], got {inputs.dtype} of shape {list(inputs.shape)}; "
+                "give value integers, a row for each sample"
             )
         self.runs.append(len(self.runs))
         input_file = self.folder / f"inputs_{len(self.runs)}.txt"
@@ -123,7 +126,8 @@ class CompiledDesign:
             text = result_file.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError) as error:
             raise SimulationError(
-                f"expected the simulation to write results, got none ({error}); it printed: {printed.strip()[-500:]}"
+                f"expected the simulation to write results, got none ({error}); {_EMIT_AGAIN}; it printed: "
+                f"{printed.strip()[-500:]}"
             ) from error
         return parse_results(text, len(inputs))
 
@@ -138,7 +142,9 @@ def parse_results(text: str, samples: int) -> SimulationResult:
     if not lines or not text.endswith("\n") or not lines[-1].startswith("done "):
         last = lines[-1] if lines else "(nothing)"
         why = last if last.startswith("error ") else f"its last line is {last[:120]!r}"
-        raise SimulationError(f"expected simulation results that end in a 'done' line, got a truncated file: {why}")
+        raise SimulationError(
+            f"expected simulation results that end in a 'done' line, got a truncated file: {why}; {_EMIT_AGAIN}"
+        )
     tables: dict[str, dict[int, dict[int, list[int]]]] = {"accumulator": {}, "layer": {}, "trace": {}}
     decision: dict[int, tuple[int, int, int]] = {}
     cycles = 0
@@ -161,16 +167,21 @@ def parse_results(text: str, samples: int) -> SimulationResult:
                 raise ValueError("unknown record")
         except (ValueError, IndexError) as error:
             raise SimulationError(
-                f"expected integers in the simulation's results, got line {number}: {line[:160]!r} ({error})"
+                f"expected integers in the simulation's results, got line {number}: {line[:160]!r} ({error}); "
+                f"{_EMIT_AGAIN}"
             ) from error
     expected = list(range(samples))
     layers, accumulators, traces = tables["layer"], tables["accumulator"], tables["trace"]
     if sorted(decision) != expected or sorted(layers) != list(range(len(layers))) or not layers:
-        raise SimulationError(f"expected a decision for each of {samples} samples, got {len(decision)}; it lost some")
+        raise SimulationError(
+            f"expected a decision for each of {samples} samples, got {len(decision)}, some are lost; {_EMIT_AGAIN}"
+        )
     for index in layers:
         for rows in (layers[index], accumulators.get(index, {})):
             if sorted(rows) != expected or len({len(row) for row in rows.values()}) != 1:
-                raise SimulationError(f"expected {samples} rows from layer {index}, got {len(rows)}; it lost some")
+                raise SimulationError(
+                    f"expected {samples} rows from layer {index}, got {len(rows)}, some are lost; {_EMIT_AGAIN}"
+                )
     start = decision[0][2] - decision[0][1]
     return SimulationResult(
         layers=tuple(_table(layers[j], samples) for j in range(len(layers))),
@@ -187,7 +198,9 @@ def _table(rows: dict[int, list[int]], count: int) -> IntArray:
     try:
         return np.array([rows[index] for index in range(count)], dtype=np.int64)
     except (KeyError, ValueError) as error:
-        raise SimulationError(f"expected rows 0 .. {count - 1} of equal length, got others ({error})") from error
+        raise SimulationError(
+            f"expected rows 0 .. {count - 1} of equal length, got others ({error}); {_EMIT_AGAIN}"
+        ) from error
 
 
 class AbstractSimulator(ABC):

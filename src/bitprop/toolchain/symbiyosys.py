@@ -167,5 +167,8 @@ def prove(task: ProofTask, *, timeout: float = 300.0) -> ProofOutcome:
             status = "error"
         if status not in _STATUSES.values():
             wrong = [line.split("] ", 1)[-1] for line in log.splitlines() if "ERROR" in line] or log.splitlines()[-5:]
-            raise SimulationError("expected an answer of SymbiYosys, got:\n" + "\n".join(wrong[:20]))
+            raise SimulationError(
+                "expected an answer of SymbiYosys, got none; correct what it complains about, or use another version:\n"
+                + "\n".join(wrong[:20])
+            )
     return ProofOutcome(status, seconds, _detail(log) if status == "fail" else "")

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from bitprop.errors import BitpropError, SimulationError, ToolNotFoundError
-from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder, wheel_version
+from bitprop.toolchain._process import (
+    CHECK_INSTALLATION,
+    Tool,
+    reported_version,
+    run_tool,
+    scratch_folder,
+    wheel_version,
+)
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.simulator import AbstractSimulator, design_files
 
@@ -66,14 +73,21 @@ def _runtime_objects(folder: Path) -> list[Path]:
 @functools.lru_cache(maxsize=8)
 def _compiler_version(path: str) -> str:
     with scratch_folder() as folder:
-        return reported_version(Path(path), run_tool([path, "--version"], cwd=folder, timeout=_VERSION_SECONDS))
+        text = run_tool([path, "--version"], cwd=folder, timeout=_VERSION_SECONDS, when_late=CHECK_INSTALLATION)
+    return reported_version(Path(path), text)
 
 
 @functools.lru_cache(maxsize=8)
 def _version_of(path: Path, root: str) -> str:
     with scratch_folder() as folder:
         environment = {"VERILATOR_ROOT": root} if root else None
-        text = run_tool([path, "--version"], cwd=folder, timeout=_VERSION_SECONDS, environment=environment)
+        text = run_tool(
+            [path, "--version"],
+            cwd=folder,
+            timeout=_VERSION_SECONDS,
+            environment=environment,
+            when_late=CHECK_INSTALLATION,
+        )
     return reported_version(path, text)
 
 

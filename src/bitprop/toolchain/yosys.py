@@ -19,7 +19,14 @@ from typing import Any
 from bitprop._checks import check_identifier, check_real
 from bitprop.artifacts import sha256_bytes
 from bitprop.errors import SynthesisError
-from bitprop.toolchain._process import Tool, reported_version, run_tool, scratch_folder, wheel_version
+from bitprop.toolchain._process import (
+    CHECK_INSTALLATION,
+    Tool,
+    reported_version,
+    run_tool,
+    scratch_folder,
+    wheel_version,
+)
 from bitprop.toolchain.cache import ResultCache, cache_key
 from bitprop.toolchain.device import DEVICES, Cells, Device, count_cells, device_of
 from bitprop.toolchain.file_list import listed_files
@@ -51,7 +58,14 @@ _SCOPE = "$scopeinfo"
 @functools.lru_cache(maxsize=8)
 def _reported_version(path: Path, option: str) -> str:
     with scratch_folder() as folder:
-        text = run_tool([path, option], cwd=folder, timeout=FIRST_RUN_SECONDS, failure=SynthesisError, merge=True)
+        text = run_tool(
+            [path, option],
+            cwd=folder,
+            timeout=FIRST_RUN_SECONDS,
+            failure=SynthesisError,
+            merge=True,
+            when_late=CHECK_INSTALLATION,
+        )
     said = [line for line in text.splitlines() if not line.startswith("Preparing")]
     return reported_version(path, "\n".join(said), SynthesisError)
 
@@ -227,7 +241,7 @@ def synthesise(
             raise SynthesisError(f"expected a netlist from {tool}, got none ({error}); run it again") from error
     result = _read_netlist(netlist, top, part, tool, seconds, reused=False)
     if cache is not None:
-        cache.put(key, {"netlist": netlist, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
+        cache.keep(key, {"netlist": netlist, "seconds": json.dumps(round(seconds, 3)).encode("ascii")})
     return result
 
 
@@ -243,7 +257,10 @@ def _read_netlist(netlist: bytes, top: str, part: Device, tool: str, seconds: fl
         }
         ports = {name: (str(port["direction"]), len(port["bits"])) for name, port in module["ports"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SynthesisError(f"expected a netlist with the module {top} from {tool}, got something else") from error
+        raise SynthesisError(
+            f"expected a netlist with the module {top} from {tool}, got something else; see that the sources have the "
+            "module, or use another version of Yosys"
+        ) from error
     scopes = {"": top, **dict(sorted(scopes.items()))}
     inside: dict[str, Counter[str]] = {}
     for name, cell in cells.items():
@@ -275,7 +292,10 @@ def cells_of(netlist: bytes, module: str, family: str) -> Cells:
         cells = json.loads(netlist)["modules"][module]["cells"]
         primitives = Counter(str(cell["type"]) for cell in cells.values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SynthesisError(f"expected a netlist with the module {module}, got something else") from error
+        raise SynthesisError(
+            f"expected a netlist with the module {module}, got something else; map the design again, or use another "
+            "version of Yosys"
+        ) from error
     return count_cells(family, primitives)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from bitprop._checks import one_line
 from bitprop.artifacts import sha256_bytes
 from bitprop.errors import ArtifactError
 
@@ -46,6 +47,13 @@ def _digest(value: Any) -> str:
     else:
         content = f"{type(value).__name__} {value!r}".encode()
     return sha256_bytes(type(value).__name__.encode() + content)
+
+
+def _reason(error: Exception) -> str:
+    """One line on a checkpoint that cannot be read; torch's own, of several, advises to unpickle it."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is none, or holds more than tensors and plain values"
+    return one_line(error)
 
 
 def write_checkpoint(
@@ -89,8 +97,12 @@ def read_checkpoint(fabric: Fabric, path: Path, fingerprint: str) -> dict[str, A
         saved: dict[str, Any] = fabric.load(path, weights_only=True)
         digest = saved.pop("digest")
         intact = digest == _digest(saved)
+    except PermissionError as error:
+        raise ArtifactError(f"cannot read the checkpoint {path}: {error.strerror}; make it readable") from error
     except _UNREADABLE as error:
-        raise ArtifactError(f"cannot read the checkpoint {path}: {error}; delete it and train afresh") from error
+        raise ArtifactError(
+            f"cannot read the checkpoint {path}: {_reason(error)}; delete it and train afresh"
+        ) from error
     if not intact:
         raise ArtifactError(f"cannot read the checkpoint {path}: it was altered; delete it and train afresh")
     if saved.get("version") != _VERSION or saved.get("fingerprint") != fingerprint:

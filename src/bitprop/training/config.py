@@ -306,7 +306,11 @@ def load_config(path: str | os.PathLike[str]) -> RunConfig:
         fields = tomllib.loads(target.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"expected a configuration file at {target}, found none; check the path") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"expected a TOML file at {target}, cannot read it: {error.strerror}; check the path and your rights"
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"expected TOML in {target}: {error}") from error
     config = parse_config(fields, str(target))
     source = Path(config.data.source)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bitprop._checks import one_line
 from bitprop.artifacts import sha256_bytes, write_text
 from bitprop.data import Dataset
 from bitprop.errors import ArtifactError, ConfigError
@@ -197,10 +198,31 @@ class _Trainer:
         """
         if self.folder is None:
             raise ArtifactError("expected a folder with a checkpoint to resume from, got none; train afresh")
-        saved = read_checkpoint(self.fabric, self.folder / CHECKPOINT, self.fingerprint)
+        path = self.folder / CHECKPOINT
+        saved = read_checkpoint(self.fabric, path, self.fingerprint)
+        try:
+            self._take_up(saved)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"expected a checkpoint of this version of bitprop and PyTorch in {path}, got another one "
+                f"({one_line(error)}); resume with the versions that it was made with, or train in another folder"
+            ) from error
+
+    def _take_up(self, saved: dict[str, Any]) -> None:
+        """Go on from a checkpoint's content; what does not fit raises whatever it makes torch or Python raise."""
         self.network.load_state_dict(saved["network"])
+        peaks = [group["peak"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(saved["optimizer"])
+        if [group["peak"] for group in self.optimizer.param_groups] != peaks:
+            raise ValueError("the optimiser has other learning rates")
+        for parameter, kept in self.optimizer.state.items():
+            # the fused step does not look at what it is given
+            if any(kept[name].shape != parameter.shape for name in ("exp_avg", "exp_avg_sq")) or "step" not in kept:
+                raise ValueError("the optimiser's state has other shapes")
         for name, value in saved["state"].items():
+            fresh = getattr(self.state, name)
+            if fresh is not None and not isinstance(value, type(fresh)):
+                raise TypeError(f"expected {name} as {type(fresh).__name__}, got {type(value).__name__}")
             setattr(self.state, name, value)
         if self.constraint is not None:
             self.constraint.load_state(saved["constraint"])

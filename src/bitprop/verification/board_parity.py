@@ -30,6 +30,8 @@ SEND, SEND_BROKEN, PAUSE, GLITCH, AWAIT, PRESS = range(6)
 
 Action = tuple[int, int]
 
+_AGAIN = "await no more bytes than the samples sent have answers, or use another version of Icarus Verilog"
+
 
 @dataclass(frozen=True, slots=True)
 class BoardParity:
@@ -107,11 +109,13 @@ def drive_board(
         try:
             lines = (folder / "received.txt").read_text(encoding="ascii").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise SimulationError(f"expected what the board sent, got none ({error}): {printed[-500:]}") from error
+            raise SimulationError(
+                f"expected what the board sent, got none ({error}); {_AGAIN}: {printed[-500:]}"
+            ) from error
     if not lines or lines[-1] != "done":
-        raise SimulationError(f"expected the board to answer, got: {lines[-1] if lines else printed[-500:]}")
+        raise SimulationError(f"expected the board to answer, got: {lines[-1] if lines else printed[-500:]}; {_AGAIN}")
     if not all(line.isdigit() for line in lines[:-1]):
-        raise SimulationError("expected bytes with a high stop bit from the board, got others")
+        raise SimulationError(f"expected bytes with a high stop bit from the board, got others; {_AGAIN}")
     return tuple(SerialFormat.of(document).answers(bytes(int(line) for line in lines[:-1])))
 
 

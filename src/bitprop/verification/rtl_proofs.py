@@ -195,7 +195,7 @@ def _answer(
     outcome = prove(task, timeout=timeout)
     if cache is not None and outcome.status != "timeout":  # a slow machine says nothing about the design
         fields = {"status": outcome.status, "seconds": round(outcome.seconds, 2), "detail": outcome.detail}
-        cache.put(key, {"outcome": canonical_json(fields).encode("utf-8")})
+        cache.keep(key, {"outcome": canonical_json(fields).encode("utf-8")})
     return outcome, False
 
 
