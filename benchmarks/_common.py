@@ -70,6 +70,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def peak_memory() -> int:
+    """Bytes of memory that this process has had at most; ``ru_maxrss`` would begin with those of its parent."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return 1024 * int(line.split()[1])
+    raise RuntimeError("expected VmHWM in /proc/self/status, found none; peaks of memory need Linux")
+
+
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table, the first column to the left."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" + "---:|" * (len(columns) - 1)]

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -29,7 +28,7 @@ import torch
 from _bit_true_peers import installed
 from _bit_true_problem import BITS, LENGTHS, SHAPE, Problem
 from _bit_true_scaling import scaling, step_scaling
-from _common import RESULTS, machine, markdown
+from _common import RESULTS, machine, markdown, peak_memory
 from _timing import Times, Way, milliseconds, ratio, times
 
 from bitprop import kernels
@@ -191,11 +190,11 @@ def peak(kind: str) -> dict[str, float]:
 
     def step(batch: int) -> float:
         x, y = torch.rand(batch, features[0]), torch.zeros(batch, dtype=torch.int64)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_memory()
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(network(x), y).backward()
         optimiser.step()
-        return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        return (peak_memory() - before) / 2**20
 
     step(LARGE[1])  # what is there whatever the batch
     return {"added": step(MEMORY_BATCH)}

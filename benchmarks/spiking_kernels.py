@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _common import RESULTS, machine, markdown
+from _common import RESULTS, machine, markdown, peak_memory
 from _spiking_peers import CONTESTANTS, EXACT, build, gemms
 from torch import Tensor, nn
 from torch.nn import functional
@@ -178,10 +177,10 @@ def peak(name: str, steps: int, width: int) -> float:
     step = training_step(build(name, width, steps), x, y)
     small, few = data(2)
     training_step(build(name, 8, 2), small, few)()  # libraries load on the first step
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     for _ in range(3):
         step()
-    return 1024.0 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return float(peak_memory() - before)
 
 
 def first_call() -> dict[str, float]:

@@ -125,27 +125,16 @@ void look_up_257(const std::uint8_t* bytes, const std::uint8_t* full, std::size_
     const Bytes last = all(values[256]);
     for (std::size_t at = 0; at < count * kBlock; at += kWidth) {
         const Bytes k = load(bytes + at), low = both(k, all(15));
-#if BITPROP_LEVEL_NUMBER >= 2
         // of two neighbours one, by each of the upper bits in turn
-        const __mmask64 bit4 = _mm512_test_epi8_mask(k, all(16)), bit5 = _mm512_test_epi8_mask(k, all(32)),
-                        bit6 = _mm512_test_epi8_mask(k, all(64)), bit7 = _mm512_movepi8_mask(k);
+        const Upper bit4 = lanes_with<4>(k), bit5 = lanes_with<5>(k), bit6 = lanes_with<6>(k), bit7 = lanes_with<7>(k);
         Bytes found[8];
 #pragma GCC unroll 8
         for (int i = 0; i < 8; ++i) found[i] = look_up_two(table[2 * i], table[2 * i + 1], low, bit4);
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) found[i] = _mm512_mask_blend_epi8(bit5, found[2 * i], found[2 * i + 1]);
-        found[0] = _mm512_mask_blend_epi8(bit6, found[0], found[1]);
-        found[1] = _mm512_mask_blend_epi8(bit6, found[2], found[3]);
-        found[0] = _mm512_mask_blend_epi8(bit7, found[0], found[1]);
-#else
-        const Bytes high = high_nibbles(k);
-        Bytes found[1] = {zero()};
-#pragma GCC unroll 16
-        for (int upper = 0; upper < 16; ++upper) {
-            const Bytes wanted = all(static_cast<std::uint8_t>(upper));
-            found[0] = _mm256_or_si256(found[0], both(look_up(table[upper], low), _mm256_cmpeq_epi8(high, wanted)));
-        }
-#endif
+        for (int i = 0; i < 4; ++i) found[i] = choose(bit5, found[2 * i], found[2 * i + 1]);
+        found[0] = choose(bit6, found[0], found[1]);
+        found[1] = choose(bit6, found[2], found[3]);
+        found[0] = choose(bit7, found[0], found[1]);
         store(out + at, with_bits(found[0], full + at / 8, last));
     }
 }

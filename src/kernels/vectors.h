@@ -52,6 +52,11 @@ inline Upper upper_half(const std::uint8_t* word, Bytes) {
 inline void store_upper_half(std::uint8_t* word, Bytes index) {
     _store_mask64(reinterpret_cast<__mmask64*>(word), _mm512_test_epi8_mask(index, all(16)));
 }
+template <int Bit>
+inline Upper lanes_with(Bytes v) {
+    return _mm512_test_epi8_mask(v, all(1u << Bit));
+}
+inline Bytes choose(Upper upper, Bytes low, Bytes high) { return _mm512_mask_blend_epi8(upper, low, high); }
 inline Bytes look_up_two(Bytes low, Bytes high, Bytes index, Upper upper) {
     return _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(low, index), upper, high, index);
 }
@@ -109,10 +114,16 @@ inline Bytes load16(const std::uint8_t* at) {
 }
 inline Bytes load8(const std::uint64_t* at) { return _mm256_set1_epi64x(static_cast<long long>(*at)); }
 inline Bytes look_up(Bytes table, Bytes index) { return _mm256_shuffle_epi8(table, index); }
+// The upper bit of each byte says which.
 using Upper = __m256i;
-inline Upper upper_half(const std::uint8_t*, Bytes index) { return _mm256_slli_epi16(index, 3); }
+template <int Bit>
+inline Upper lanes_with(Bytes v) {
+    return _mm256_slli_epi16(v, 7 - Bit);
+}
+inline Bytes choose(Upper upper, Bytes low, Bytes high) { return _mm256_blendv_epi8(low, high, upper); }
+inline Upper upper_half(const std::uint8_t*, Bytes index) { return lanes_with<4>(index); }
 inline Bytes look_up_two(Bytes low, Bytes high, Bytes index, Upper upper) {
-    return _mm256_blendv_epi8(_mm256_shuffle_epi8(low, index), _mm256_shuffle_epi8(high, index), upper);
+    return choose(upper, look_up(low, index), look_up(high, index));
 }
 inline Bytes with_bits(Bytes v, const std::uint8_t* bits, Bytes there) {
     const Bytes word = _mm256_set1_epi32(*reinterpret_cast<const int*>(bits));
