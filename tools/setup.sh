@@ -279,11 +279,16 @@ if ! "${install[@]}" --constraint constraints.txt --no-build-isolation --editabl
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
 # pip would compile twelve thousand files. This compiles what bitprop imports, also where the shell says that Python keeps
-# no bytecode; the rest is compiled when it is first imported.
-env -u PYTHONDONTWRITEBYTECODE "$venv_python" -c "
-import bitprop.demo, bitprop.handoff, bitprop.training.loop, bitprop.verification.suite
-import lightning_fabric, scipy.optimize, sklearn.datasets, torch._dynamo" || fail \
-    "the packages that were installed cannot be imported" "Python's own messages are above; try: bash tools/setup.sh --force"
+# no bytecode, what does not import torch beside the rest; other files are compiled when they are first imported.
+compile_imports() {
+    env -u PYTHONDONTWRITEBYTECODE "$venv_python" -c "import $1" || fail \
+        "the packages that were installed cannot be imported" \
+        "Python's own messages are above; try: bash tools/setup.sh --force"
+}
+beside compile_imports "scipy.optimize, sklearn.datasets"
+compile_imports "torch._dynamo, lightning_fabric, bitprop.demo, bitprop.handoff, bitprop.training.loop"
+wait "${groups[2]}" || exit 1
+compile_imports bitprop.verification.suite
 wait "${groups[0]}" || say "bitprop computes with its plain reference; everything works, slower"
 wait "${groups[1]}" || exit 1
 trap - EXIT
