@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bitprop import kernels
-from bitprop.artifacts import evidence, write_json
+from bitprop.artifacts import evidence, read_json, write_json
 from bitprop.nn import SpikingNetwork
 
 BATCH = 128
@@ -288,7 +288,8 @@ def table(results: dict[str, Any]) -> str:
     for steps, width in COMPILED:
         if chosen := [row for row in results["compiled"] if (row["steps"], row["width"]) == (steps, width)]:
             text += "\n" + _compiled(chosen)
-    text += "\n" + _first(results["first"])
+    if results["first"]:
+        text += "\n" + _first(results["first"])
     rows = [
         [axis, ", ".join(f"{1000 * b:.2f} ({a:.0f})" for a, b in curve["points"]), f"{curve['exponent']:.2f}"]
         for axis, curve in sorted(results["scaling"].items())
@@ -429,19 +430,20 @@ def main() -> None:
     parser.add_argument("--part", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.table_only:
-        print(table(json.loads(arguments.output.read_text(encoding="utf-8"))))
+        print(table(read_json(arguments.output)))
         return
     if arguments.part:
         print(json.dumps(measure_part(arguments.part, arguments.rounds)))
         return
     if kernels.extension() is None:
         sys.exit(f"expected native kernels, got none: {kernels.why_not()}")
+    unknown = [name for name in arguments.only if not any(part.startswith(name) for part in parts())]
+    if unknown:
+        parser.error(f"expected beginnings of parts, got {', '.join(unknown)}; parts are {', '.join(parts())}")
     chosen = [part for part in parts() if part.startswith(tuple(arguments.only) or "")]
-    if not chosen:
-        sys.exit(f"expected the beginning of a part, got {arguments.only!r}; parts are {', '.join(parts())}")
     results: dict[str, Any] = {"runs": [], "memory": [], "compiled": [], "scaling": {}, "first": {}}
     if arguments.only and arguments.output.is_file():
-        results = json.loads(arguments.output.read_text(encoding="utf-8"))
+        results = read_json(arguments.output)
     results |= {
         "schema": "bitprop.benchmark.spiking_kernels",
         "schema_version": "1.1",

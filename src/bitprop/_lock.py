@@ -45,7 +45,6 @@ def hold_folder(folder: Path) -> Iterator[None]:
     """
     try:
         made = not folder.exists()
-        folder.mkdir(parents=True, exist_ok=True)
         handle = _locked(folder)
     except OSError as error:
         raise cannot_write(Path(error.filename or folder), error) from error
@@ -65,6 +64,7 @@ def _locked(folder: Path) -> int:
     """The handle of the lock's file, which says that it is ours."""
     path = folder / LOCK
     while True:
+        folder.mkdir(parents=True, exist_ok=True)  # again: who made it, and had it, may have removed it
         # over NFS only a file that is open for writing can be locked
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:

@@ -47,6 +47,7 @@ _MAKE_READABLE = "check the path and your rights"
 _ADVICE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
+    errno.ELOOP: "remove the symbolic link that is in its place, or choose another folder",
     errno.EISDIR: "remove the folder that is in its place, or choose another one",
 }
 

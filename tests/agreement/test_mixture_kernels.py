@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -109,6 +110,34 @@ def test_any_layer(case: dict[str, Any]) -> None:
     assert all(_agree(got, expected, dtype) for got in found)
     # one order of every sum: all levels give the same bits
     assert all(torch.equal(a, b) for got in found[1:] for a, b in zip(found[0], got, strict=True))
+
+
+@pytest.mark.parametrize("activation", ["clamp01", "logits"])
+@pytest.mark.parametrize(
+    ("log_gain", "bias"), [(-30.0, 1.0), (0.0, math.inf), (0.0, -math.inf), (-2.0, -1e12), (-27.2, 1e12), (3.0, 1e300)]
+)
+def test_preloads_are_bounded_alike(activation: str, log_gain: float, bias: float) -> None:
+    layer = SCLinear(4, 3, init=torch.Generator().manual_seed(0), lengths=(15, 300), activation=activation).double()
+    with torch.no_grad():
+        layer.log_gain.fill_(log_gain)
+        layer.bias.fill_(bias)
+    x = torch.rand(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    expected, *found = (
+        _run(layer, x, torch.ones(5, 3, dtype=torch.float64), name)[0] for name in ("reference", *LEVELS)
+    )
+    assert all(torch.equal(got.nan_to_num(nan=-7.0), expected.nan_to_num(nan=-7.0)) for got in found)
+
+
+@pytest.mark.parametrize("slope", ["relaxed", "local"])
+@pytest.mark.parametrize("side", ["x", "weight"])
+def test_what_is_not_a_number_shows_alike(side: str, slope: str) -> None:
+    layer = SCLinear(4, 3, init=torch.Generator().manual_seed(0), lengths=(16,), slope=slope)
+    x = torch.rand(2, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        (x if side == "x" else layer.weight)[1, 1] = math.nan
+    expected, *found = (_run(layer, x, torch.ones(2, 3), name)[0] for name in ("reference", *LEVELS))
+    assert bool(expected.isnan().any()) == (slope == "relaxed")
+    assert all(torch.equal(got.nan_to_num(nan=-7.0), expected.nan_to_num(nan=-7.0)) for got in found)
 
 
 @contextmanager

@@ -41,6 +41,8 @@ __all__ = ["ACTIVATIONS", "MODES", "LayerIntegers", "Mode", "SCLinear"]
 Mode = Literal["relaxed", "sampled", "bit_true"]
 MODES: tuple[Mode, ...] = ("relaxed", "sampled", "bit_true")
 
+LARGEST_PRELOAD = 2.0**46
+"""Of a bias in units of its accumulator: with a multiplier of 16 bits it stays in 64."""
 ACTIVATIONS = ("clamp01", "hardtanh", "logits")
 
 
@@ -242,9 +244,10 @@ class SCLinear(nn.Module):
         return self.value_integers(self.weight)
 
     def bias_integers(self, length: int) -> Tensor:
-        """Bias preload: ``round(b * L / g)``, int64 ``[O]``, computed in float64."""
+        """Bias preload: ``round(b * L / g)``, int64 ``[O]``, computed in float64; at most 2**46, not a number as 0."""
         gain = self.gain.detach().double()
-        return (self.bias.detach().double() * length / gain).round().long()
+        found = (self.bias.detach().double() * length / gain).round()
+        return found.nan_to_num(nan=0.0).clamp(-LARGEST_PRELOAD, LARGEST_PRELOAD).long()
 
     def numbers(self, length: int) -> tuple[Tensor, Tensor, Tensor]:
         """The integer sequences of the sources for one candidate length, each int64 ``[L]``."""

@@ -218,6 +218,14 @@ def _tensor(values: list[float], dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.array(values, np.float64 if dtype is torch.float64 else np.float32))
 
 
+def _show_nan(out: Tensor, x: Tensor, weight: Tensor) -> None:
+    """What is not a number shows where it would in the relaxed sum; a threshold of it is an integer as any other."""
+    samples, outputs = x.isnan().any(1), weight.isnan().any(1)
+    if bool(samples.any() or outputs.any()):
+        out[samples] = math.nan
+        out[:, outputs] = math.nan
+
+
 class _Mixed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, mixture: Mixture, *tensors: Any) -> Tensor:
@@ -241,6 +249,8 @@ class _Mixed(torch.autograd.Function):
             out.data_ptr(),
             torch.get_num_threads(),
         )
+        if not all(mixture.local) and not all(all(sides) for sides in step.inside):
+            _show_nan(out, x, weight)
         ctx.save_for_backward(x, weight, bias)
         ctx.rest = mixture, designs, step, gain, sizes
         return out
