@@ -188,6 +188,27 @@ def test_arguments_reach_no_shell(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc")
+def test_a_timeout_stops_children_with_groups_of_their_own(tmp_path: Path) -> None:
+    child = (
+        "import os, time; os.setpgrp(); open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'child')\n"
+        "time.sleep(60)"
+    )
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    started = time.monotonic()
+    with pytest.raises(ToolTimeoutError):
+        run_tool([sys.executable, "-S", "-c", parent], cwd=tmp_path, timeout=3)
+    assert time.monotonic() - started < 40  # the child holds the pipes for a minute
+    if not (tmp_path / "child").exists():
+        pytest.skip("the machine is too busy: the child did not start within three seconds")
+    pid = int((tmp_path / "child").read_text(encoding="ascii"))
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except OSError:
+        return
+    assert state in "ZX"
+
+
 def test_a_timeout_stops_the_children_too(tmp_path: Path) -> None:
     child = "import time, pathlib, os; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
     parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"

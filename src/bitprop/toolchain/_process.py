@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ CHECK_INSTALLATION = "check the installation (bitprop info says what was found)"
 """What to do about a program that does not even say its version."""
 
 _MESSAGE_LINES = 25
+_KILL_ROUNDS = 200
 _MORE_TIME = "allow more time (a command's --timeout) or give it less to do"
 
 
@@ -200,7 +202,30 @@ def _kill_group(process: subprocess.Popen[str]) -> None:
     # the child called setsid, so its group has its own id; a child that is gone already is no error
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    # SymbiYosys gives its children groups of their own; they are still of the session, and would go on writing
+    for _ in range(_KILL_ROUNDS):
+        left = _members_of_session(process.pid)
+        if not left:
+            break
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
     process.communicate()
+
+
+def _members_of_session(session: int) -> list[int]:
+    """Its processes that still run, where ``/proc`` says so."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # after the name, which may have any characters: state, parent, group, session
+            state, _, _, of_session = entry.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[:4]
+        except (OSError, ValueError):  # it ended meanwhile
+            continue
+        if int(of_session) == session and state not in "ZX":
+            found.append(int(entry.parent.name))
+    return found
 
 
 def reported_version(path: Path, text: str, failure: type[BitpropError] = SimulationError) -> str:
